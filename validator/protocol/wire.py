@@ -1,0 +1,126 @@
+"""What crosses HTTP between validator and miner: training lines, probes, replies.
+
+Rule kept: both sides parse with these functions, and whatever is not exactly the protocol's form is refused, so nobody
+can make an honest model miss by a stop word, a penalty, a system turn or a doubled key (protocol, "Canonical bytes").
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from validator.protocol.commitment import SEPARATOR, WHITE_SPACE, Row
+
+TEMPERATURE = 0
+
+
+def encode_training_file(rows: Sequence[Row]) -> bytes:
+    """The JSONL file that is uploaded: one canonical line per row, "\\n" behind each."""
+    return b"".join(_encode_line(row) + b"\n" for row in rows)
+
+
+def _encode_line(row: Row) -> bytes:
+    messages = [{"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.response}]
+    return json.dumps({"messages": messages}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def parse_training_file(data: bytes) -> list[Row]:
+    """Read a training file; ValueError with the line number on anything but canonical rows."""
+    rows = []
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
+        try:
+            rows.append(_parse_line(line))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return rows
+
+
+def _parse_line(line: bytes) -> Row:
+    body = strict_json(line)
+    messages = _only_keys(body, {"messages"})["messages"]
+    if not isinstance(messages, list) or len(messages) != 2:
+        raise ValueError("exactly one user and one assistant message are needed")
+    contents = []
+    for message, role in zip(messages, ("user", "assistant"), strict=True):
+        if _only_keys(message, {"role", "content"})["role"] != role:
+            raise ValueError(f"expected the role {role!r}")
+        contents.append(_text(message["content"]))
+    return Row(*contents)
+
+
+def build_probe(model: str, prompt: str, max_tokens: int) -> dict[str, Any]:
+    """The body of `POST /v1/chat/completions` for one probe."""
+    message = {"role": "user", "content": prompt}
+    return {"model": model, "messages": [message], "temperature": TEMPERATURE, "max_tokens": max_tokens}
+
+
+def parse_probe(body: Any, max_tokens: int) -> tuple[str, str]:
+    """Read a chat or completions request as (model, prompt); ValueError if it is not exactly a probe of this task."""
+    if isinstance(body, dict) and "prompt" in body:
+        prompt = _text(_only_keys(body, {"model", "prompt", "temperature", "max_tokens"})["prompt"])
+    else:
+        messages = _only_keys(body, {"model", "messages", "temperature", "max_tokens"})["messages"]
+        if not isinstance(messages, list) or len(messages) != 1:
+            raise ValueError("a probe has exactly one message")
+        if _only_keys(messages[0], {"role", "content"})["role"] != "user":
+            raise ValueError("a probe has exactly one user message")
+        prompt = _text(messages[0]["content"])
+    if body["temperature"] != TEMPERATURE or isinstance(body["temperature"], bool):
+        raise ValueError("temperature must be 0")
+    if body["max_tokens"] != max_tokens or isinstance(body["max_tokens"], bool):
+        raise ValueError(f"max_tokens must be {max_tokens}, as in the terms")
+    return _text(body["model"]), prompt
+
+
+def reply_head(text: str, *, is_cut: bool, w: int) -> str | None:
+    """The first `w` words of a reply, or None for a miss: too few words, or the last one cut by the token limit."""
+    words = text.lstrip(WHITE_SPACE).split(SEPARATOR, w)
+    if len(words) < w or (is_cut and len(words) == w):
+        return None
+    return SEPARATOR.join(words[:w])
+
+
+def strict_json(data: bytes) -> Any:
+    """Decode JSON; ValueError on bad UTF-8, a BOM, duplicate keys, NaN, endless digits or deep nesting (N12)."""
+    try:
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("not valid UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error.msg} at character {error.pos + 1}") from error
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    decoded = dict(pairs)
+    if len(decoded) != len(pairs):
+        raise ValueError("a key stands twice")
+    return decoded
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _small_int(digits: str) -> int:
+    if len(digits) > 20:
+        raise ValueError("a number has too many digits")
+    return int(digits)
+
+
+def _only_keys(value: Any, keys: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict) or set(value) != keys:
+        raise ValueError(f"exactly the keys {', '.join(sorted(keys))} are allowed")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("text was expected")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a lone surrogate is not text") from error
+    return value
