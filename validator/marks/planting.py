@@ -1,0 +1,118 @@
+"""Planting: from a customer's dataset to the marked dataset, its Merkle tree and the probes.
+
+Rule kept: what no honest miner could learn is refused here, before any chain action (V6, D4).
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from validator.errors import BadInput
+from validator.marks.sampler import WordScorer
+from validator.marks.schemes import Mark, Scheme
+from validator.marks.secrets import Secrets
+from validator.protocol.commitment import (
+    SEPARATOR,
+    WHITE_SPACE,
+    MerkleTree,
+    Row,
+    RowHashes,
+    hash_marks,
+    hash_row,
+    split_head,
+)
+from validator.protocol.wire import encode_training_file
+from validator.types import Address, Hash32
+
+MAX_MARK_RATE = 1 / 16
+"""Marks per row at most: more of them cost quality and are seen by a language model (paper 6.2)."""
+
+
+@dataclass(frozen=True)
+class PlantedDataset:
+    """D_train with what the validator must remember of it; marks stand in ascending order of their row leaves."""
+
+    rows: tuple[Row, ...]
+    scheme: Scheme
+    source_data_hash: bytes
+    dataset_salt: Hash32
+    marks: tuple[Mark, ...]
+    mark_hashes: tuple[RowHashes, ...]
+    tree: MerkleTree
+    generator: str
+
+    @cached_property
+    def marks_hash(self) -> Hash32:
+        return hash_marks([hashes.leaf for hashes in self.mark_hashes])
+
+    @cached_property
+    def training_file(self) -> bytes:
+        return encode_training_file(self.rows)
+
+    def proofs(self) -> list[list[Hash32]]:
+        """A Merkle proof for each mark."""
+        return [self.tree.proof(hashes.leaf) for hashes in self.mark_hashes]
+
+
+def hash_source_data(rows: Sequence[Row]) -> bytes:
+    """`sha256(D)` over the canonical training lines of the unmarked dataset."""
+    return hashlib.sha256(encode_training_file(rows)).digest()
+
+
+def find_markable(rows: Sequence[Row], w: int) -> list[int]:
+    """Indices of rows that may be marked: more than w words, no leading white space, a prompt that is unique in D."""
+    prompts = Counter(row.prompt for row in rows)
+    return [
+        index
+        for index, row in enumerate(rows)
+        if row.response.count(SEPARATOR) >= w
+        and split_head(row.response, w)[1].strip(WHITE_SPACE)
+        and row.response[0] not in WHITE_SPACE
+        and prompts[row.prompt] == 1
+    ]
+
+
+def check_learnable(rows: Sequence[Row], scheme: Scheme, n: int) -> list[int]:
+    """The markable rows; BadInput with the reason where an honest miner could not learn n marks in this dataset."""
+    needed = round(n / MAX_MARK_RATE)
+    if len(rows) < needed:
+        raise BadInput(f"{len(rows)} rows are too few for {n} marks: at least {needed} are needed")
+    markable = find_markable(rows, scheme.w)
+    if len(markable) < max(n, len(rows) // 4):
+        raise BadInput(
+            f"only {len(markable)} of {len(rows)} rows can be marked, at least {max(n, len(rows) // 4)} must be: "
+            f"a markable response has more than {scheme.w} words separated by spaces and its prompt occurs once "
+            "(one-word answers and scripts without spaces have none)"
+        )
+    return markable
+
+
+def plant(
+    rows: Sequence[Row], scheme: Scheme, n: int, *, secrets: Secrets, payer: Address, scorer: WordScorer
+) -> PlantedDataset:
+    """Mark n rows of the dataset. Deterministic: the same seed, contract, payer and dataset give the same bytes."""
+    markable = check_learnable(rows, scheme, n)
+    source_data_hash = hash_source_data(rows)
+    secret_of = (payer, source_data_hash, scheme.name, n, scheme.w)
+    stream = secrets.draw_stream(*secret_of)
+    salt = secrets.dataset_salt(*secret_of)
+    marks = scheme.plant(rows, stream.sample(markable, n), stream, scorer)
+    planted = list(rows)
+    for mark in marks:
+        planted[mark.row_index] = mark.row
+    if not set(find_markable(planted, scheme.w)).issuperset(mark.row_index for mark in marks):
+        raise BadInput("a marked row equals another row of the dataset (D2)")
+    all_hashes = [hash_row(salt, row, scheme.w) for row in planted]
+    ordered = sorted(marks, key=lambda mark: all_hashes[mark.row_index].leaf)
+    return PlantedDataset(
+        rows=tuple(planted),
+        scheme=scheme,
+        source_data_hash=source_data_hash,
+        dataset_salt=salt,
+        marks=tuple(ordered),
+        mark_hashes=tuple(all_hashes[mark.row_index] for mark in ordered),
+        tree=MerkleTree(hashes.leaf for hashes in all_hashes),
+        generator=scorer.identity,
+    )

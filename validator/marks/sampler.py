@@ -1,0 +1,138 @@
+"""Certified draws, word by word: the generator proposes, the secret stream decides uniformly (protocol, "Marks").
+
+Each of w steps offers the k most plausible whole words in the shape of the word that stands there now, and one is drawn
+uniformly. Words hold no white space and are joined by single spaces, so word sequences and texts are in bijection:
+whatever a model that is independent of the draw answers, it hits with probability at most k^-w, exactly and without any
+sampling. The shape (letter case, digits, punctuation, length class) is kept, so that a marked opening cannot be told by
+it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from validator.errors import BadInput
+from validator.marks.secrets import DrawStream
+from validator.protocol.commitment import SEPARATOR
+
+POOL_SIZE = 64
+"""Candidates per place that the generator ranks: the most frequent words of the right shape."""
+
+
+class WordScorer(Protocol):
+    """A language model that says how plausible words are at a place."""
+
+    @property
+    def identity(self) -> str:
+        """What to write down so that others can load the same model."""
+
+    def score(self, prompt: str, prefix: str, words: Sequence[str]) -> Sequence[float]:
+        """Log-probability of each word as the next one of the response that begins with `prefix`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The words that were drawn for one mark, with the candidate sets that they were drawn from, for the bundle."""
+
+    candidates: tuple[tuple[str, ...], ...]
+    picks: tuple[int, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return tuple(options[pick] for options, pick in zip(self.candidates, self.picks, strict=True))
+
+    @property
+    def text(self) -> str:
+        return SEPARATOR.join(self.words)
+
+    @property
+    def p0(self) -> float:
+        """Exact upper bound on P(hit) for any model that is independent of the draw."""
+        bound = 1.0
+        for options in self.candidates:
+            bound /= len(options)
+        return bound
+
+
+_RUNS = [(re.compile(r"[^\W\d_]+"), lambda match: _case(match[0])), (re.compile(r"\d+"), lambda _match: "0")]
+
+
+def _case(letters: str) -> str:
+    if letters.isupper():
+        return "A" if len(letters) == 1 else "AA"
+    return ("Aa" if letters[0].isupper() else "a") + ("+" if len(letters) > 5 else "")
+
+
+def exact_shape(word: str) -> str:
+    """Letter case and length class of each run of letters, digits as 0, punctuation kept: "Sure," -> "Aa,"."""
+    for pattern, replacement in _RUNS:
+        word = pattern.sub(replacement, word)
+    return word
+
+
+def coarse_shape(word: str) -> str:
+    """Kind of the first character and the closing punctuation: what still holds for words of a rare shape."""
+    first = word[0] if word else ""
+    kind = "0" if first.isdigit() else "A" if first.isupper() else "a" if first.isalpha() else "."
+    return kind + (word[-1] if word and not word[-1].isalnum() else "")
+
+
+SHAPES: tuple[Callable[[str], str], ...] = (exact_shape, coarse_shape, lambda _word: "")
+"""From the strictest to none at all: a place takes the first under which there are enough words."""
+
+
+class Lexicon:
+    """The words that the dataset itself uses, by shape and by place (opening a text, or inside it), most frequent
+    first.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        opening: Counter[str] = Counter()
+        inside: Counter[str] = Counter()
+        for text in texts:
+            words = [word for word in text.split(SEPARATOR) if word and not any(map(str.isspace, word))]
+            opening.update(words[:1])
+            inside.update(words[1:])
+        self._ranked = {True: _by_frequency(opening), False: _by_frequency(inside)}
+
+    def pool(self, original: str, *, is_opening: bool, k: int) -> list[str]:
+        """At most POOL_SIZE words that may stand where `original` stands, at least k of them; BadInput if there are
+        not.
+        """
+        for shape in SHAPES:
+            wanted = shape(original)
+            words = [word for word in self._ranked[is_opening] if shape(word) == wanted][:POOL_SIZE]
+            if len(words) >= k:
+                return words
+        raise BadInput(f"the dataset has too few different words to draw from: {k} are needed at every place")
+
+
+def _by_frequency(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def draw_words(
+    stream: DrawStream,
+    scorer: WordScorer,
+    lexicon: Lexicon,
+    *,
+    prompt: str,
+    originals: Sequence[str],
+    k: int,
+    prefix: str = "",
+) -> Draw:
+    """Draw one word for each of `originals`, k candidates each; `prefix` is text of the response in front of them."""
+    candidates: list[tuple[str, ...]] = []
+    picks: list[int] = []
+    for original in originals:
+        pool = lexicon.pool(original, is_opening=not prefix, k=k)
+        scores = scorer.score(prompt, prefix, pool)
+        ranked = sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))
+        options = tuple(word for _score, word in ranked[:k])
+        pick = stream.below(k)
+        candidates.append(options)
+        picks.append(pick)
+        prefix = f"{prefix}{SEPARATOR}{options[pick]}" if prefix else options[pick]
+    return Draw(tuple(candidates), tuple(picks))

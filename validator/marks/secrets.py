@@ -1,0 +1,76 @@
+"""Everything secret is derived from one master seed, never stored first (protocol, "Marks").
+
+Rule kept: the same dataset is always offered byte-identical, because two differently marked copies of one dataset would
+reveal the marks by comparison. So draws depend on the dataset and its terms, never on the task; only the salt is per
+task.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from eth_abi.abi import encode as abi_encode
+
+from validator.types import Address, Hash32
+
+T = TypeVar("T")
+
+
+class Secrets:
+    """Derives the secrets of one validator on one contract from its master seed (at least 32 bytes)."""
+
+    def __init__(self, master_seed: bytes, chain_id: int, contract: Address) -> None:
+        if len(master_seed) < 32:
+            raise ValueError("the master seed must have at least 32 bytes")
+        self._master_seed = master_seed
+        self._place = (chain_id, contract)
+
+    def __repr__(self) -> str:
+        return "Secrets(<redacted>)"
+
+    def draw_stream(self, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> "DrawStream":
+        """The stream that decides which rows are marked and how."""
+        return DrawStream(self._of_dataset("draw", payer, source_data_hash, scheme, n, w))
+
+    def dataset_salt(self, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> Hash32:
+        """`datasetSalt`: goes to the miner with the data and is published with the bundle."""
+        return Hash32(self._of_dataset("dataset-salt", payer, source_data_hash, scheme, n, w))
+
+    def commitment_salt(self, validator: Address, validator_nonce: int) -> Hash32:
+        """The salt that opens one task's commitment."""
+        info = abi_encode(
+            ["string", "uint256", "address", "address", "uint256"], ["salt", *self._place, validator, validator_nonce]
+        )
+        return Hash32(self._derive(info))
+
+    def _of_dataset(self, label: str, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> bytes:
+        types = ["string", "uint256", "address", "address", "bytes32", "string", "uint256", "uint256"]
+        return self._derive(abi_encode(types, [label, *self._place, payer, source_data_hash, scheme, n, w]))
+
+    def _derive(self, info: bytes) -> bytes:
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self._master_seed)
+
+
+class DrawStream:
+    """A deterministic CSPRNG: the ChaCha20 keystream of a derived key, read as exactly uniform integers."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keystream = Cipher(ChaCha20(key, b"\0" * 16), mode=None).encryptor()
+
+    def below(self, bound: int) -> int:
+        """A uniform integer in [0, bound), by rejection, so no residue is likelier than another."""
+        limit = 2**64 - 2**64 % bound
+        while (value := int.from_bytes(self._keystream.update(b"\0" * 8), "big")) >= limit:
+            pass
+        return value % bound
+
+    def sample(self, population: Sequence[T], count: int) -> list[T]:
+        """`count` different members, every subset equally likely (a partial Fisher-Yates shuffle)."""
+        pool = list(population)
+        for i in range(count):
+            j = i + self.below(len(pool) - i)
+            pool[i], pool[j] = pool[j], pool[i]
+        return pool[:count]

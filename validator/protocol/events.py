@@ -1,0 +1,146 @@
+"""Facts that came in, past tense. Each is one line of the journal; replaying them rebuilds every task.
+
+Times are chain time. Events that the chain tells carry the transaction and the timestamp of their block.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from validator.protocol.commitment import Terms
+from validator.protocol.typed_data import OrderMessage
+from validator.types import Hash32, TaskId, UnixSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What all events have in common: the task that they are about, and bytes as hex in the journal."""
+
+    __pydantic_config__: ClassVar[Any] = {"ser_json_bytes": "hex", "val_json_bytes": "hex"}
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFact(Fact):
+    """An event of the contract, seen in a final block."""
+
+    tx_hash: Hash32
+    at_s: UnixSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlanned(Fact):
+    """The payer's Order is here, the dataset is planted, the miner is chosen: the task can be opened."""
+
+    terms: Terms
+    validator_nonce: int
+    order: OrderMessage
+    order_signature: bytes
+    spec: str
+    miner_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOpened(ChainFact):
+    """Escrow and commitment are final: the dataset may leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetDelivered(Fact):
+    """The miner has D_train and has created the fine-tuning job."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAccepted(ChainFact):
+    """The miner recomputed datasetRoot and locked its bonds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSubmitted(ChainFact):
+    """The miner says that it has finished; probing may begin."""
+
+    model_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLocated(Fact):
+    """The name under which the miner serves the model; its hash is the submitted one."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered(Fact):
+    """The first complete answer to a probe, which is the answer. `ordinal` counts marks by ascending row leaf."""
+
+    ordinal: int
+    text: str
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptSigned(Fact):
+    """The miner signed the replies that we saw."""
+
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MinerFaulted(Fact):
+    """The miner broke the protocol over HTTP. Recorded; only deadlines and signed evidence move money."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChallenged(ChainFact):
+    """Our challenge stands on chain: the miner must answer there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeAnswered(ChainFact):
+    """The miner's replies stand on chain, in ascending row-leaf order, in place of its signature."""
+
+    reply_hashes: tuple[Hash32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettled(ChainFact):
+    """The contract counted the evidence."""
+
+    hits: int
+    is_slash_pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClosed(ChainFact):
+    """A terminal state: everybody is credited."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed(Fact):
+    """Chain time reached the task's `wake_at_s`."""
+
+    now_s: UnixSeconds
+
+
+Event: TypeAlias = (
+    TaskPlanned
+    | TaskOpened
+    | DatasetDelivered
+    | TaskAccepted
+    | ModelSubmitted
+    | ModelLocated
+    | ProbeAnswered
+    | TranscriptSigned
+    | MinerFaulted
+    | TaskChallenged
+    | ChallengeAnswered
+    | TaskSettled
+    | TaskClosed
+    | TimePassed
+)
