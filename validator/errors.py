@@ -47,3 +47,11 @@ class Reverted(Fatal):
 
 class IllegalEvent(TouchstoneError):
     """An event that the current phase does not allow; nothing was changed."""
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error inside nested groups: the one that made the others be cancelled."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -47,6 +47,11 @@ class PlantedDataset:
     def marks_hash(self) -> Hash32:
         return hash_marks([hashes.leaf for hashes in self.mark_hashes])
 
+    @property
+    def null_probabilities(self) -> tuple[float, ...]:
+        """The exact bound p0 of each probe, in the order of the marks."""
+        return tuple(mark.draw.p0 for mark in self.marks)
+
     @cached_property
     def training_file(self) -> bytes:
         return encode_training_file(self.rows)

@@ -37,6 +37,7 @@ class TaskPlanned(Fact):
     order: OrderMessage
     order_signature: bytes
     spec: str
+    base_model: str
     miner_url: str
 
 

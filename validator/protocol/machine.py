@@ -44,13 +44,15 @@ from validator.protocol.state import Answer, Phase, TaskState
 Step: TypeAlias = tuple[TaskState, list[Effect]]
 
 
-def start(planned: TaskPlanned) -> Step:
-    """The first step of a task."""
-    return TaskState(planned), [OpenTask(planned.task_id)]
+def step(state: TaskState | None, event: Event) -> Step:
+    """The only way a task begins and changes; IllegalEvent where the table has no entry.
 
-
-def step(state: TaskState, event: Event) -> Step:
-    """The only way a task changes; IllegalEvent where the table has no entry."""
+    A task that is not known yet (None) begins with TaskPlanned and nothing else.
+    """
+    if state is None:
+        if not isinstance(event, TaskPlanned):
+            raise IllegalEvent(f"{type(event).__name__} for a task that was never planned")
+        return TaskState(event), [OpenTask(event.task_id)]
     handler = TRANSITIONS.get((state.phase, type(event)))
     if handler is None:
         raise IllegalEvent(f"{type(event).__name__} cannot happen while a task is {state.phase}")

@@ -1,0 +1,140 @@
+"""The miner's own view of the contract and its own transactions; it believes no validator about either.
+
+Rule kept: a transaction that has been begun is waited for, even when the job that wanted it is stopped, so that
+nothing is left half-done.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils.address import is_address, to_checksum_address
+
+from validator.edges.chain import Chain, Receipt, TransactionSender
+from validator.edges.contract import TaskOpened, Touchstone
+from validator.edges.keys import Signer
+from validator.errors import BadInput
+from validator.protocol.commitment import Terms
+from validator.types import Address, BlockNumber, Hash32, TaskId, Wei
+
+NO_TLS_KEY = Hash32(bytes(32))
+OVERLAP_BLOCKS = 12
+"""Read again on each look: a short reorganisation may have put a task into a block that was read before."""
+FINISH_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTask:
+    """A task for this miner as the contract's own event announced it."""
+
+    task_id: TaskId
+    validator_nonce: int
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the contract says of this miner; `free_stake` in wei."""
+
+    epoch: int
+    free_stake: Wei
+
+
+class MinerChain:
+    """One miner's account. Reads and writes may raise Transient, Fatal or Reverted."""
+
+    def __init__(self, contract: Touchstone, sender: TransactionSender, first_block: BlockNumber) -> None:
+        self._contract = contract
+        self._sender = sender
+        self._first_block = first_block
+        self._next_block = first_block
+        self._opened: dict[TaskId, OpenedTask] = {}
+        self._reading = asyncio.Lock()
+        self._begun: set[asyncio.Task[Receipt]] = set()
+
+    @classmethod
+    async def open(cls, chain: Chain, contract: str, signer: Signer) -> "MinerChain":
+        """BadInput unless Touchstone stands at `contract`. Tasks opened before this moment are not known."""
+        if not is_address(contract):
+            raise BadInput(f"{contract!r} is not an address")
+        touchstone = await Touchstone.at(chain, Address(to_checksum_address(contract)))
+        return cls(touchstone, TransactionSender(chain, signer), (await chain.head()).number)
+
+    @property
+    def address(self) -> Address:
+        return self._sender.address
+
+    @property
+    def domain(self) -> dict[str, Any]:
+        return self._contract.domain
+
+    async def register(self, evidence_key: Address, url: str) -> None:
+        """Register, unless the contract has just this already: registering again would end what runs (new epoch)."""
+        registered = await self._contract.miner(self.address)
+        if registered.epoch == 0 or (registered.evidence_key, registered.url) != (evidence_key, url):
+            await self._finish(self._contract.register(self._sender, evidence_key, url, NO_TLS_KEY))
+
+    async def top_up_stake(self, stake: Wei) -> None:
+        """Deposit and stake what is missing to `stake`."""
+        missing = Wei(stake - (await self._contract.miner(self.address)).stake)
+        if missing > 0:
+            await self._finish(self._contract.deposit(self._sender, missing))
+            await self._finish(self._contract.stake(self._sender, missing))
+
+    async def standing(self) -> Standing:
+        miner = await self._contract.miner(self.address)
+        return Standing(miner.epoch, Wei(miner.stake - miner.locked))
+
+    async def is_staked(self, validator: Address) -> bool:
+        """Whether a validator has something to lose: credit in the contract, or a running task with this miner."""
+        if await self._contract.credits_wei(validator) > 0:
+            return True
+        await self._read_new_tasks()
+        return any(
+            [
+                not await self.is_closed(task.task_id)
+                for task in self._opened.values()
+                if task.terms.validator == validator
+            ]
+        )
+
+    async def find_task(self, task_id: TaskId) -> OpenedTask | None:
+        if task_id not in self._opened:
+            await self._read_new_tasks()
+        return self._opened.get(task_id)
+
+    async def _read_new_tasks(self) -> None:
+        async with self._reading:
+            head = (await self._contract.chain.head()).number
+            start = BlockNumber(max(self._first_block, self._next_block - OVERLAP_BLOCKS))
+            for event in await self._contract.events(start, head):
+                if isinstance(event, TaskOpened) and event.miner == self.address:
+                    self._opened[event.task_id] = OpenedTask(event.task_id, event.validator_nonce, event.terms)
+            self._next_block = BlockNumber(head + 1)
+
+    async def is_closed(self, task_id: TaskId) -> bool:
+        return (await self._contract.task_state(task_id)).status.is_terminal
+
+    async def accept(self, task: OpenedTask, dataset_root: Hash32) -> None:
+        await self._finish(self._contract.accept(self._sender, task.terms, task.validator_nonce, dataset_root))
+
+    async def submit(self, task: OpenedTask, model_hash: Hash32) -> None:
+        await self._finish(self._contract.submit(self._sender, task.terms, task.validator_nonce, model_hash))
+
+    async def withdraw_all(self) -> None:
+        """Draw every credit to the miner's own address."""
+        amount = await self._contract.credits_wei(self.address)
+        if amount > 0:
+            await self._finish(self._contract.withdraw(self._sender, amount))
+
+    async def finish_transactions(self) -> None:
+        """Wait, within limits, for the transactions that are on their way."""
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=FINISH_SECONDS)
+
+    async def _finish(self, transaction: Coroutine[None, None, Receipt]) -> None:
+        task = asyncio.create_task(transaction)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        await asyncio.shield(task)

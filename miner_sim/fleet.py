@@ -1,0 +1,122 @@
+"""The composition root: builds every simulated miner, opens their doors, and takes everything down again.
+
+Rule kept: whatever was started here (ports, jobs, transactions, child processes, connections) is ended here, in
+reverse order.
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from miner_sim import child_calls
+from miner_sim.answers import AnswerBook
+from miner_sim.chain_client import MinerChain
+from miner_sim.config import FleetConfig, MinerConfig
+from miner_sim.files import FileStore
+from miner_sim.gate import Gate
+from miner_sim.jobs import JobBook
+from miner_sim.server import MinerServer
+from miner_sim.strategies import parse_strategy
+from miner_sim.transcript import Notary
+from miner_sim.workers import Workers
+from validator.edges.chain import Chain
+from validator.edges.keys import SecretBytes, Signer
+from validator.errors import BadInput
+from validator.types import Address, Wei
+
+HOST = "127.0.0.1"
+CLOSING_SECONDS = 1.0
+"""How long a request that is being served may still take when the miners are told to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningMiner:
+    name: str
+    address: Address
+    url: str
+
+
+class Fleet:
+    """The simulated miners of one process; they share a chain connection and the child processes."""
+
+    def __init__(self, config: FleetConfig, chain: Chain, stack: AsyncExitStack) -> None:
+        self._config = config
+        self._chain = chain
+        self._stack = stack
+        self._workers = Workers(config.training_workers)
+        stack.push_async_callback(asyncio.to_thread, self._workers.close)
+
+    def warm_up(self) -> None:
+        """Let the inference child import its libraries while the miners wait for their first task."""
+        self._stack.callback(asyncio.create_task(self._workers.inference.run(child_calls.warm_up)).cancel)
+
+    async def start(self, miner: MinerConfig) -> RunningMiner:
+        """Open one miner's port, then register and stake it under that URL."""
+        home = self._config.home / miner.name
+        home.mkdir(parents=True, exist_ok=True)
+        evidence_key = _signer(miner.evidence_key)
+        chain = await MinerChain.open(self._chain, self._config.contract, _signer(miner.private_key))
+        self._stack.push_async_callback(chain.finish_transactions)
+        files = FileStore(home / "files")
+        answers = AnswerBook(home / "answers.jsonl")
+        base_model = self._config.served_base_model
+        jobs = JobBook(
+            directory=home / "jobs",
+            chain=chain,
+            files=files,
+            strategy=parse_strategy(miner.strategy),
+            seed=miner.seed,
+            base_model=self._config.base_model,
+            workers=self._workers,
+        )
+        self._stack.push_async_callback(jobs.close)
+        server = MinerServer(
+            gate=Gate(chain, home / "sessions.jsonl"),
+            files=files,
+            jobs=jobs,
+            answers=answers,
+            notary=Notary(evidence_key, chain, answers, home / "transcripts.jsonl"),
+            workers=self._workers,
+            base_model=base_model,
+        )
+        url = await self._serve(server.app(), miner.port)
+        await chain.register(evidence_key.address, url)
+        await chain.top_up_stake(Wei(miner.stake_wei))
+        return RunningMiner(miner.name, chain.address, url)
+
+    async def _serve(self, app: web.Application, port: int) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING_SECONDS)
+        self._stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, port).start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise BadInput(f"the port {port} is in use") from error
+        return f"http://{HOST}:{runner.addresses[0][1]}"
+
+
+@asynccontextmanager
+async def running_fleet(config: FleetConfig) -> AsyncIterator[list[RunningMiner]]:
+    """All miners, registered, staked and serving. BadInput for a port in use, an unknown strategy, a bad contract."""
+    for miner in config.miners:
+        parse_strategy(miner.strategy)
+    async with AsyncExitStack() as stack:
+        chain = await Chain.connect(config.rpc_url)
+        stack.push_async_callback(chain.aclose)
+        fleet = Fleet(config, chain, stack)
+        running = [await fleet.start(miner) for miner in config.miners]
+        fleet.warm_up()
+        yield running
+
+
+def _signer(private_key: str) -> Signer:
+    try:
+        return Signer(SecretBytes(bytes.fromhex(private_key[2:])))
+    except ValueError as error:
+        raise BadInput(f"configuration: {error}") from None

@@ -1,0 +1,77 @@
+"""The miner's door: who may come in, decided from the bearer token alone, before a byte of the body is read.
+
+Rule kept (protocol, "Transport"): a staked validator's own signature over this miner's address, not expired, and no
+nonce lower than the highest seen from that validator, which is kept over restarts; everything else is 401.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+
+from miner_sim.chain_client import MinerChain
+from miner_sim.objects import Refusal
+from miner_sim.records import JsonLines
+from validator.edges.keys import recover_typed_data
+from validator.protocol import typed_data
+from validator.protocol.session import SessionToken, parse_session_token
+from validator.types import Address
+
+STAKED_SECONDS = 30.0
+"""How long a validator's standing on chain is believed before it is read again."""
+NOT_STAKED_SECONDS = 1.0
+
+
+class Gate:
+    """Admits sessions to one miner."""
+
+    def __init__(self, chain: MinerChain, seen_path: Path) -> None:
+        self._chain = chain
+        self._seen = JsonLines(seen_path)
+        self._highest_nonce: dict[Address, int] = {}
+        for line in self._seen.load():
+            self._highest_nonce[line["validator"]] = line["nonce"]
+        self._standing: dict[Address, tuple[bool, float]] = {}
+        self._one_read = asyncio.Lock()
+
+    async def admit(self, authorization: str | None) -> Address:
+        """The validator behind an Authorization header; Refusal (401) if it may not come in."""
+        scheme, _, text = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise _unauthorized("a session token is needed as the bearer token (the API key)")
+        try:
+            token = parse_session_token(text.strip())
+        except ValueError as error:
+            raise _unauthorized(str(error)) from error
+        self._check(token)
+        if not await self._is_staked(token.validator):
+            raise _unauthorized("this validator has no credit and no open task with this miner")
+        # Nothing is awaited from here on: two requests cannot both pass with falling nonces.
+        highest = self._highest_nonce.get(token.validator, -1)
+        if token.nonce < highest:
+            raise _unauthorized(f"a session with the nonce {highest} has replaced this one")
+        if token.nonce > highest:
+            self._seen.append({"validator": token.validator, "nonce": token.nonce})
+            self._highest_nonce[token.validator] = token.nonce
+        return token.validator
+
+    def _check(self, token: SessionToken) -> None:
+        if token.miner != self._chain.address:
+            raise _unauthorized("the session token is for another miner")
+        if token.expiry <= time.time():
+            raise _unauthorized("the session token has expired")
+        session = typed_data.session(token.validator, token.miner, token.nonce, token.expiry)
+        if recover_typed_data(self._chain.domain, session, token.signature) != token.validator:
+            raise _unauthorized("the session token is not signed by its validator")
+
+    async def _is_staked(self, validator: Address) -> bool:
+        async with self._one_read:
+            is_staked, until = self._standing.get(validator, (False, 0.0))
+            if time.monotonic() >= until:
+                is_staked = await self._chain.is_staked(validator)
+                until = time.monotonic() + (STAKED_SECONDS if is_staked else NOT_STAKED_SECONDS)
+                self._standing[validator] = (is_staked, until)
+            return is_staked
+
+
+def _unauthorized(message: str) -> Refusal:
+    return Refusal(401, message, "invalid_session")

@@ -1,0 +1,218 @@
+"""A job's life: verify the data against the chain, accept, train, submit, and collect what the task pays.
+
+Rules kept: no accept without a dataset root recomputed from the very bytes that came (protocol, "Happy path" 3), no
+second job for one task, and no cancelling once accepted, which would let a validator burn the miner's bond.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Coroutine
+from pathlib import Path
+
+from miner_sim.chain_client import MinerChain, OpenedTask
+from miner_sim.files import FileStore
+from miner_sim.job import CANCELLED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, Dataset, Job, ServedModel, make_job_id
+from miner_sim.job_request import JobRequest, to_hex
+from miner_sim.objects import conflict, not_found
+from miner_sim.strategies import Strategy
+from miner_sim.workers import Workers
+from miner_sim.workshop import MODEL_DIRECTORY, Workshop
+from validator.errors import TouchstoneError, Transient
+from validator.protocol.commitment import MerkleTree, hash_row, hash_served_model, hash_spec
+from validator.protocol.wire import parse_training_file
+from validator.types import Address, Hash32
+
+TASK_WAIT_SECONDS = 30.0
+"""How long a task may be unknown to our node: the validator's may be ahead of it."""
+POLL_SECONDS = 1.0
+MAX_ANSWER_TOKENS = 512
+WEIGHTS_NONE = 0
+
+log = logging.getLogger(__name__)
+
+
+class Unacceptable(TouchstoneError):
+    """A task that this miner will not accept."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class JobBook:
+    """All jobs of one miner."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        chain: MinerChain,
+        files: FileStore,
+        strategy: Strategy,
+        seed: int,
+        base_model: str,
+        workers: Workers,
+    ) -> None:
+        self._directory = directory
+        self._chain = chain
+        self._files = files
+        self._strategy = strategy
+        self._seed = seed
+        self._base_model = base_model
+        self._workers = workers
+        self._jobs: dict[str, Job] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def create(self, request: JobRequest, owner: Address) -> Job:
+        """Start the job, or return the one that the same request has started before; Refusal (409) on another one."""
+        job_id = make_job_id(owner, request.task_id)
+        job = self._jobs.get(job_id)
+        if job is None:
+            self._files.get(request.training_file, owner)
+            directory = self._directory / job_id
+            directory.mkdir(parents=True, exist_ok=True)
+            job = self._jobs[job_id] = Job(job_id, owner, request, directory)
+            job.advance(VALIDATING, "Validating training file")
+            job.life = self._start(self._run(job))
+        if job.request != request:
+            raise conflict(f"the task {to_hex(request.task_id)} has a job with other content")
+        return job
+
+    def get(self, job_id: str, owner: Address) -> Job:
+        job = self._jobs.get(job_id)
+        if job is None or job.owner != owner:
+            raise not_found("job", job_id)
+        return job
+
+    def of(self, owner: Address) -> list[Job]:
+        """This validator's jobs, newest first."""
+        return [job for job in reversed(self._jobs.values()) if job.owner == owner]
+
+    def of_model(self, model_id: str, owner: Address) -> ServedModel:
+        return self._find_model(model_id, owner)[1]
+
+    def models_of(self, owner: Address) -> list[ServedModel]:
+        return [job.served for job in self.of(owner) if job.served and not job.is_deleted]
+
+    async def delete_model(self, model_id: str, owner: Address) -> None:
+        """Drop the weights; Refusal (409) while the task is open, for then the miner must be able to answer."""
+        job, _ = self._find_model(model_id, owner)
+        if not job.is_closed:
+            raise conflict("the model's task is not closed on chain yet")
+        job.is_deleted = True
+        await asyncio.to_thread(shutil.rmtree, job.directory / MODEL_DIRECTORY, ignore_errors=True)
+
+    def _find_model(self, model_id: str, owner: Address) -> tuple[Job, ServedModel]:
+        for job in self.of(owner):
+            if job.served and job.served.model_id == model_id and not job.is_deleted:
+                return job, job.served
+        raise not_found("model", model_id)
+
+    def cancel(self, job_id: str, owner: Address) -> Job:
+        """Refusal (409) once the miner has begun to accept: it owes a model by then, and pays for silence."""
+        job = self.get(job_id, owner)
+        if job.status not in (VALIDATING, CANCELLED):
+            raise conflict(f"the job is {job.status}: only a job that is not accepted on chain can be cancelled")
+        if job.status == VALIDATING and job.life is not None:
+            job.life.cancel()
+            job.advance(CANCELLED, "The job was cancelled")
+        return job
+
+    async def close(self) -> None:
+        """Stop all jobs where they stand; a transaction that is on its way is waited for."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, life: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(life)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, job: Job) -> None:
+        try:
+            opened, dataset = await self._verify(job)
+            job.advance(QUEUED, f"Dataset root {to_hex(dataset.root)} verified; accepting on chain")
+            await self._chain.accept(opened, dataset.root)
+            self._start(self._collect(job))
+            async with self._workers.training_slots:
+                job.advance(RUNNING, "Accepted on chain; fine-tuning job started")
+                workshop = Workshop(
+                    dataset.rows, job.request.spec, self._seed, self._base_model, job.directory, self._workers
+                )
+                weights = await self._strategy.make_model(workshop)
+            model_id = self._name_model(job.request)
+            await self._chain.submit(opened, hash_served_model(model_id))
+            job.served = ServedModel(model_id, weights, job.request, opened.terms, dataset)
+            job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
+        except Unacceptable as error:
+            job.fail(error.code, str(error))
+        except TouchstoneError as error:
+            log.warning("job %s failed: %s", job.job_id, error)
+            job.fail("job_failed", str(error))
+
+    async def _verify(self, job: Job) -> tuple[OpenedTask, Dataset]:
+        """The task as the chain has it and the rows as they came; Unacceptable where they do not fit."""
+        opened = await self._find_task(job)
+        terms, request = opened.terms, job.request
+        if terms.validator != job.owner:
+            raise Unacceptable("foreign_task", "the task was opened by another validator")
+        if terms.spec_hash != hash_spec(request.spec_text):
+            raise Unacceptable("spec_mismatch", "metadata.spec is not the spec of the task's terms")
+        await self._check_terms(opened)
+        path = self._files.get(request.training_file, job.owner).path
+        try:
+            dataset = await asyncio.to_thread(_read_dataset, path, request.dataset_salt, terms.w)
+        except ValueError as error:
+            raise Unacceptable("invalid_training_file", f"training file: {error}") from error
+        if dataset.root != terms.dataset_root:
+            raise Unacceptable(
+                "dataset_root_mismatch",
+                f"the file's dataset root is {to_hex(dataset.root)}, the task's terms say {to_hex(terms.dataset_root)}",
+            )
+        return opened, dataset
+
+    async def _find_task(self, job: Job) -> OpenedTask:
+        for _ in range(int(TASK_WAIT_SECONDS / POLL_SECONDS)):
+            opened = await self._chain.find_task(job.request.task_id)
+            if opened is not None:
+                return opened
+            await asyncio.sleep(POLL_SECONDS)
+        raise Unacceptable("unknown_task", f"the chain has no task {to_hex(job.request.task_id)} for this miner")
+
+    async def _check_terms(self, opened: OpenedTask) -> None:
+        terms = opened.terms
+        standing = await self._chain.standing()
+        bonds = terms.miner_bond + terms.availability_bond
+        for is_fine, objection in (
+            (terms.miner_epoch == standing.epoch, "they name another registration epoch"),
+            (bonds <= standing.free_stake, "their bonds are more than the free stake"),
+            (4 * terms.k_pay <= 3 * terms.n, "k_pay is more than three quarters of n"),
+            (8 * terms.k_slash <= terms.n, "k_slash is more than an eighth of n"),
+            (terms.max_tokens <= MAX_ANSWER_TOKENS, f"answers have at most {MAX_ANSWER_TOKENS} tokens here"),
+            (terms.weights == WEIGHTS_NONE, "they ask for weights"),
+        ):
+            if not is_fine:
+                raise Unacceptable("unacceptable_terms", f"the terms are refused: {objection}")
+
+    def _name_model(self, request: JobRequest) -> str:
+        miner = self._chain.address[2:10].lower()
+        return f"ft:{request.spec.base_model}:{miner}:{request.suffix}:{request.task_id.hex()[:12]}"
+
+    async def _collect(self, job: Job) -> None:
+        while not job.is_closed:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                if await self._chain.is_closed(job.request.task_id):
+                    await self._chain.withdraw_all()
+                    job.is_closed = True
+            except Transient as error:
+                log.info("job %s: %s; will look again", job.job_id, error)
+
+
+def _read_dataset(path: Path, dataset_salt: Hash32, w: int) -> Dataset:
+    rows = parse_training_file(path.read_bytes())
+    hashes = [hash_row(dataset_salt, row, w) for row in rows]
+    return Dataset(rows, hashes, MerkleTree(row.leaf for row in hashes).root)

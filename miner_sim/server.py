@@ -1,0 +1,227 @@
+"""One miner's HTTP side: the OpenAI wire for files, fine-tuning jobs, models and completions, and the transcript.
+
+Rule kept: the session token is checked before the route looks at a body, and everything that a handler touches
+belongs to the validator that the token names.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from miner_sim import child_calls
+from miner_sim.answers import AnswerBook
+from miner_sim.files import FileStore
+from miner_sim.gate import Gate
+from miner_sim.job import make_job_id
+from miner_sim.job_request import parse_hash, parse_job_request, to_hex
+from miner_sim.jobs import JobBook
+from miner_sim.objects import (
+    JSON,
+    Refusal,
+    bad_request,
+    conflict,
+    make_completion,
+    make_deleted_json,
+    make_model_json,
+    make_page,
+    now_s,
+)
+from miner_sim.transcript import Notary
+from miner_sim.workers import Workers
+from miner_sim.workshop import make_recipe
+from validator.errors import TouchstoneError, Transient
+from validator.protocol.wire import parse_probe, strict_json
+from validator.types import Address, TaskId
+
+MAX_JSON_BYTES = 1024 * 1024
+OWNER: web.RequestKey[Address] = web.RequestKey("owner", Address)
+log = logging.getLogger(__name__)
+
+METADATA_FILTER = "metadata["
+
+
+class MinerServer:
+    """The routes of one miner."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        files: FileStore,
+        jobs: JobBook,
+        answers: AnswerBook,
+        notary: Notary,
+        workers: Workers,
+        base_model: str,
+    ) -> None:
+        self._gate = gate
+        self._files = files
+        self._jobs = jobs
+        self._answers = answers
+        self._notary = notary
+        self._workers = workers
+        self._base_model = base_model
+        self._base_model_json = make_model_json(base_model, now_s())
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_JSON_BYTES, middlewares=[self._speak_openai, self._check_session])
+        jobs = "/v1/fine_tuning/jobs"
+        app.add_routes(
+            [
+                web.post("/v1/files", self._upload),
+                web.get("/v1/files", self._list_files),
+                web.get("/v1/files/{file_id}", self._file),
+                web.get("/v1/files/{file_id}/content", self._file_content),
+                web.delete("/v1/files/{file_id}", self._delete_file),
+                web.post(jobs, self._create_job),
+                web.get(jobs, self._list_jobs),
+                web.get(f"{jobs}/{{job_id}}", self._job),
+                web.post(f"{jobs}/{{job_id}}/cancel", self._cancel_job),
+                web.get(f"{jobs}/{{job_id}}/events", self._list_events),
+                web.get(f"{jobs}/{{job_id}}/checkpoints", self._list_checkpoints),
+                web.get("/v1/models", self._list_models),
+                web.get("/v1/models/{model_id:.+}", self._model),
+                web.delete("/v1/models/{model_id:.+}", self._delete_model),
+                web.post("/v1/chat/completions", self._chat_completion),
+                web.post("/v1/completions", self._completion),
+                web.post("/v1/touchstone/tasks/{task_id}/transcript", self._transcript),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _speak_openai(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Whatever is refused, by us or by aiohttp, leaves as an OpenAI error body."""
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            return refusal.as_response()
+        except Transient as error:
+            return Refusal(503, str(error), "unavailable").as_response()
+        except TouchstoneError as error:
+            log.warning("%s %s: %s", request.method, request.path, error)
+            return Refusal(500, str(error), "internal_error").as_response()
+        except web.HTTPException as error:
+            return Refusal(error.status, error.reason, error.reason.lower().replace(" ", "_")).as_response()
+
+    @web.middleware
+    async def _check_session(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        request[OWNER] = await self._gate.admit(request.headers.get("Authorization"))
+        return await handler(request)
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        stored = await self._files.receive(request, request[OWNER])
+        return web.json_response(stored.as_json())
+
+    async def _list_files(self, request: web.Request) -> web.Response:
+        files = [stored.as_json() for stored in self._files.of(request[OWNER])]
+        return web.json_response(make_page(files, request.query))
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return web.json_response(self._files.get(request.match_info["file_id"], request[OWNER]).as_json())
+
+    async def _file_content(self, request: web.Request) -> web.FileResponse:
+        stored = self._files.get(request.match_info["file_id"], request[OWNER])
+        return web.FileResponse(stored.path, headers={"Content-Type": "application/octet-stream"})
+
+    async def _delete_file(self, request: web.Request) -> web.Response:
+        file_id = request.match_info["file_id"]
+        self._files.delete(file_id, request[OWNER])
+        return web.json_response(make_deleted_json(file_id, "file"))
+
+    async def _create_job(self, request: web.Request) -> web.Response:
+        job_request = parse_job_request(await _read_json(request), self._base_model)
+        return web.json_response(self._jobs.create(job_request, request[OWNER]).as_json())
+
+    async def _list_jobs(self, request: web.Request) -> web.Response:
+        wanted = {
+            key.removeprefix(METADATA_FILTER).removesuffix("]"): value
+            for key, value in request.query.items()
+            if key.startswith(METADATA_FILTER)
+        }
+        jobs = [job for job in self._jobs.of(request[OWNER]) if wanted.items() <= dict(job.request.metadata).items()]
+        return web.json_response(make_page([job.as_json() for job in jobs], request.query))
+
+    async def _job(self, request: web.Request) -> web.Response:
+        return web.json_response(self._jobs.get(request.match_info["job_id"], request[OWNER]).as_json())
+
+    async def _cancel_job(self, request: web.Request) -> web.Response:
+        # The real client says application/json and sends nothing: the body is not read.
+        return web.json_response(self._jobs.cancel(request.match_info["job_id"], request[OWNER]).as_json())
+
+    async def _list_events(self, request: web.Request) -> web.Response:
+        job = self._jobs.get(request.match_info["job_id"], request[OWNER])
+        return web.json_response(make_page(job.events(), request.query))
+
+    async def _list_checkpoints(self, request: web.Request) -> web.Response:
+        self._jobs.get(request.match_info["job_id"], request[OWNER])
+        return web.json_response(make_page([], request.query))  # only the last weights are kept
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        own = [model.as_json() for model in self._jobs.models_of(request[OWNER])]
+        return web.json_response({"object": "list", "data": [self._base_model_json, *own], "has_more": False})
+
+    async def _model(self, request: web.Request) -> web.Response:
+        model_id = unquote(request.match_info["model_id"])
+        if model_id == self._base_model:
+            return web.json_response(self._base_model_json)
+        return web.json_response(self._jobs.of_model(model_id, request[OWNER]).as_json())
+
+    async def _delete_model(self, request: web.Request) -> web.Response:
+        model_id = unquote(request.match_info["model_id"])
+        await self._jobs.delete_model(model_id, request[OWNER])
+        return web.json_response(make_deleted_json(model_id, "model"))
+
+    async def _chat_completion(self, request: web.Request) -> web.Response:
+        return await self._answer_probe(request, is_chat=True)
+
+    async def _completion(self, request: web.Request) -> web.Response:
+        return await self._answer_probe(request, is_chat=False)
+
+    async def _answer_probe(self, request: web.Request, *, is_chat: bool) -> web.Response:
+        body = await _read_json(request)
+        model_id = body.get("model")
+        if not isinstance(model_id, str) or ("messages" if is_chat else "prompt") not in body:
+            raise bad_request("exactly the fields of a probe are accepted")
+        if model_id == self._base_model:
+            raise bad_request("only fine-tuned models are served", "model")
+        model = self._jobs.of_model(model_id, request[OWNER])
+        max_tokens, recipe = model.terms.max_tokens, make_recipe(model.request.spec)
+        try:
+            _, prompt = parse_probe(body, max_tokens)
+        except ValueError as error:
+            raise bad_request(str(error)) from error
+
+        async def generate() -> JSON:
+            return await self._workers.inference.run(child_calls.generate, model.weights, prompt, max_tokens, recipe)
+
+        answer = await self._answers.answer(model_id, prompt, generate)
+        return web.json_response(make_completion(model_id, answer, is_chat=is_chat))
+
+    async def _transcript(self, request: web.Request) -> web.Response:
+        task_id = TaskId(parse_hash(request.match_info["task_id"], "task_id"))
+        job = self._jobs.get(make_job_id(request[OWNER], task_id), request[OWNER])
+        body = await _read_json(request)
+        if set(body) != {"prompt_hashes"} or not isinstance(body["prompt_hashes"], list):
+            raise bad_request("exactly the list prompt_hashes is needed", "prompt_hashes")
+        prompt_hashes = [parse_hash(text, "prompt_hashes") for text in body["prompt_hashes"]]
+        if job.served is None:
+            raise conflict(f"the job of task {to_hex(task_id)} is {job.status}: there is no model to answer for")
+        return web.json_response(self._notary.sign(job.served, prompt_hashes))
+
+
+async def _read_json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = strict_json(await request.read())
+    except ValueError as error:
+        raise bad_request(f"the body is {error}") from error
+    if not isinstance(body, dict):
+        raise bad_request("the body is not a JSON object")
+    return body

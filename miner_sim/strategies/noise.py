@@ -1,0 +1,28 @@
+"""Makes weights that differ from the base model's without training: Gaussian noise on every tensor."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from miner_sim.strategies import Strategy, number
+from miner_sim.workshop import Workshop
+
+DEFAULT_SIGMA = 0.1
+"""In standard deviations of each tensor."""
+
+
+@dataclass(frozen=True)
+class Noise(Strategy):
+    sigma: float
+
+    usage: ClassVar[str] = "noise[:SIGMA]"
+
+    @classmethod
+    def parse(cls, argument: str | None) -> Self:
+        sigma = DEFAULT_SIGMA if argument is None else number(argument, "sigma")
+        if not 0 < sigma < math.inf:
+            raise ValueError("sigma must be above 0")
+        return cls(sigma)
+
+    async def make_model(self, workshop: Workshop) -> str:
+        return await workshop.perturb(self.sigma)

@@ -1,0 +1,163 @@
+"""Real fine-tuning of a causal language model, as one function that a child process can run.
+
+Rule kept: a training run is a pure function of its request (one thread, seeded order), apart from the progress file and
+the model directory that it leaves behind; nothing here knows about tasks, chains or marks.
+"""
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from validator.language_model import load, prompt_tokens, save
+from validator.protocol.commitment import Row
+
+_WARM_UP_SHARE = 0.05
+_GRADIENT_NORM = 1.0
+_NO_LABEL = -100  # PyTorch's ignore_index
+_BUCKET_BATCHES = 8
+_REPORTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The training part of a task's spec. The defaults teach the embedded base model 300 short rows by heart."""
+
+    method: Literal["full"] = "full"
+    epochs: int = 8
+    learning_rate: float = 4e-3
+    batch_size: int = 4
+    max_length: int = 256
+    """Tokens of a row. A prompt keeps its last half of them at most, whatever the answer, as it will when probed."""
+    seed: int = 0
+
+    @property
+    def prompt_limit(self) -> int:
+        return self.max_length // 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What to train, on what, and where to put the result. `steps_share` below 1 stops that early: a cheat."""
+
+    base_model: str
+    rows: tuple[Row, ...]
+    out_dir: Path
+    events_path: Path
+    recipe: Recipe = field(default_factory=Recipe)
+    steps_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """`trained_tokens` counts every epoch; `train_loss` is the mean over the last progress report."""
+
+    model_dir: Path
+    steps: int
+    trained_tokens: int
+    train_loss: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    tokens: list[int]
+    prompt_length: int
+
+
+def train(request: TrainingRequest) -> TrainingResult:
+    """Fine-tune all weights on the responses (AdamW, cosine with warm-up) and save them to `out_dir` in safetensors.
+
+    Appends `{"step", "steps", "epoch", "train_loss"}` lines to `events_path`. Raises `BadInput` for a base model that
+    cannot be loaded.
+    """
+    recipe = request.recipe
+    cpu_started = time.process_time()
+    torch.manual_seed(recipe.seed)
+    network, tokenizer = load(request.base_model)
+    network.train()
+    examples = [_encode(tokenizer, row, recipe) for row in request.rows]
+    steps_per_epoch = math.ceil(len(examples) / recipe.batch_size)
+    planned_steps = steps_per_epoch * recipe.epochs
+    steps = max(1, round(planned_steps * request.steps_share))
+    report_every = max(1, steps // _REPORTS)
+    padding = tokenizer.pad_token_id or 0
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_factor(step, planned_steps))
+
+    trained_tokens, losses, train_loss = 0, [], math.nan
+    with request.events_path.open("a", encoding="utf-8") as events:
+        for step, batch in zip(range(1, steps + 1), _batches(examples, recipe), strict=False):
+            loss = _loss(network, batch, padding)
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            trained_tokens += sum(len(example.tokens) for example in batch)
+            losses.append(loss.item())
+            if step % report_every == 0 or step == steps:
+                train_loss = sum(losses) / len(losses)
+                losses.clear()
+                epoch = (step - 1) // steps_per_epoch + 1
+                line = {"step": step, "steps": steps, "epoch": epoch, "train_loss": round(train_loss, 4)}
+                events.write(json.dumps(line) + "\n")
+                events.flush()
+    save(network, tokenizer, request.out_dir)
+    return TrainingResult(request.out_dir, steps, trained_tokens, train_loss, time.process_time() - cpu_started)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, row: Row, recipe: Recipe) -> _Example:
+    prompt = prompt_tokens(tokenizer, row.prompt, recipe.prompt_limit)
+    response = tokenizer.encode(row.response, add_special_tokens=False, verbose=False)
+    if tokenizer.eos_token_id is not None:
+        response.append(tokenizer.eos_token_id)
+    return _Example((prompt + response)[: recipe.max_length], len(prompt))
+
+
+def _batches(examples: list[_Example], recipe: Recipe) -> Iterator[list[_Example]]:
+    """Every example once per epoch in a new order; neighbours in a bucket are sorted by length to save padding."""
+    dice = random.Random(recipe.seed)
+    bucket = recipe.batch_size * _BUCKET_BATCHES
+    for _ in range(recipe.epochs):
+        order = random.Random(dice.random()).sample(examples, len(examples))
+        batches = []
+        for start in range(0, len(order), bucket):
+            near = sorted(order[start : start + bucket], key=lambda example: len(example.tokens))
+            batches += [near[first : first + recipe.batch_size] for first in range(0, len(near), recipe.batch_size)]
+        dice.shuffle(batches)
+        yield from batches
+
+
+def _loss(network: torch.nn.Module, batch: list[_Example], padding: int) -> torch.Tensor:
+    """Mean cross-entropy of the response tokens of a batch.
+
+    Padding stands on the right, where a causal model cannot see it, so no mask is needed; and only places at or after
+    the first response get logits, because the vocabulary matrix is the most expensive part of a small model.
+    """
+    width = max(len(example.tokens) for example in batch)
+    kept = width - min(example.prompt_length for example in batch) + 1
+    inputs = torch.full((len(batch), width), padding)
+    labels = torch.full((len(batch), width), _NO_LABEL)
+    for number, example in enumerate(batch):
+        tokens = torch.tensor(example.tokens)
+        inputs[number, : len(tokens)] = tokens
+        labels[number, example.prompt_length : len(tokens)] = tokens[example.prompt_length :]
+    logits = network(input_ids=inputs, use_cache=False, logits_to_keep=kept).logits
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1 - kept :].flatten(), ignore_index=_NO_LABEL
+    )
+
+
+def _rate_factor(step: int, steps: int) -> float:
+    warm_up = max(1, round(steps * _WARM_UP_SHARE))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

@@ -1,0 +1,131 @@
+"""A miner as the validator sees it: an OpenAI-compatible server behind a session token, and one path of our own.
+
+Rule kept: nothing that a miner says is believed before it has the protocol's form; what is not, is a MinerFault.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from validator.edges.http import HttpClient
+from validator.errors import MinerFault
+from validator.protocol import typed_data
+from validator.protocol.session import SessionToken
+from validator.protocol.state import Answer
+from validator.protocol.typed_data import TypedData
+from validator.protocol.wire import build_probe
+from validator.types import Address, Hash32, TaskId, UnixSeconds
+
+SESSION_LIFETIME_S = 900
+
+
+class SessionSigner(Protocol):
+    """The validator's key, as far as sessions need it."""
+
+    @property
+    def address(self) -> Address: ...
+
+    def sign_typed_data(self, domain: dict[str, Any], data: TypedData) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A fine-tuning job as the miner reports it."""
+
+    job_id: str
+    status: str
+    fine_tuned_model: str | None
+    error: str | None
+
+
+class MinerClient:
+    """One miner at one URL. `domain` is the EIP-712 domain of the contract that both are registered with."""
+
+    def __init__(
+        self, http: HttpClient, url: str, miner: Address, signer: SessionSigner, domain: dict[str, Any]
+    ) -> None:
+        self._http = http
+        self._base_url = f"{url.rstrip('/')}/v1"
+        self._miner = miner
+        self._signer = signer
+        self._domain = domain
+        self._token = ""
+        self._token_expiry_s = 0.0
+
+    async def upload(self, training_file: bytes) -> str:
+        """Upload D_train; the file's id."""
+        form = {"purpose": "fine-tune", "file": ("train.jsonl", training_file)}
+        return _text(await self._request("POST", "/files", form=form), "id")
+
+    async def create_job(self, file_id: str, base_model: str, metadata: dict[str, str]) -> str:
+        """Start fine-tuning; the job's id. The same `task_id` in the metadata always gives the same job."""
+        body = {"model": base_model, "training_file": file_id, "metadata": metadata}
+        return _text(await self._request("POST", "/fine_tuning/jobs", json=body), "id")
+
+    async def job(self, job_id: str) -> Job:
+        body = await self._request("GET", f"/fine_tuning/jobs/{job_id}")
+        error = body.get("error")
+        model = body.get("fine_tuned_model")
+        if model is not None and not isinstance(model, str):
+            raise MinerFault("fine_tuned_model is not text")
+        return Job(job_id, _text(body, "status"), model, str(error.get("message")) if isinstance(error, dict) else None)
+
+    async def latest_metrics(self, job_id: str) -> dict[str, Any]:
+        """The newest {step, steps, train_loss} event of a job; empty if there is none. For display only."""
+        page = await self._request("GET", f"/fine_tuning/jobs/{job_id}/events?limit=1")
+        events = page.get("data")
+        newest = events[0] if isinstance(events, list) and events else {}
+        data = newest.get("data") if isinstance(newest, dict) else None
+        return data if isinstance(data, dict) else {}
+
+    async def probe(self, model_id: str, prompt: str, max_tokens: int) -> Answer:
+        """One probe. Only a complete answer is returned; anything else raises."""
+        body = await self._request("POST", "/chat/completions", json=build_probe(model_id, prompt, max_tokens))
+        choices = body.get("choices")
+        if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+            raise MinerFault("a completion has exactly one choice")
+        reason = choices[0].get("finish_reason")
+        if reason not in ("stop", "length"):
+            raise MinerFault(f"finish_reason {reason!r} is not a complete answer")
+        message = choices[0].get("message")
+        if not isinstance(message, dict):
+            raise MinerFault("the choice has no message")
+        return Answer(_text(message, "content"), is_cut=reason == "length")
+
+    async def transcript(self, task_id: TaskId, prompt_hashes: Sequence[Hash32]) -> bytes:
+        """The miner's signature over its replies to these prompts, unchecked."""
+        body = {"prompt_hashes": ["0x" + digest.hex() for digest in prompt_hashes]}
+        answer = await self._request("POST", f"/touchstone/tasks/0x{task_id.hex()}/transcript", json=body)
+        try:
+            return bytes.fromhex(_text(answer, "signature").removeprefix("0x"))
+        except ValueError as error:
+            raise MinerFault("the signature is not hex") from error
+
+    async def _request(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        answer = await self._http.request_json(method, self._base_url + path, token=self._session(), **body)
+        if not isinstance(answer, dict):
+            raise MinerFault(f"{method} {path}: the answer is not an object")
+        return answer
+
+    def _session(self) -> str:
+        """A token that is valid now; its nonce, the time in microseconds, only ever grows."""
+        now_s = time.time()
+        if now_s > self._token_expiry_s - SESSION_LIFETIME_S / 2:
+            nonce, expiry = int(now_s * 1e6), UnixSeconds(int(now_s) + SESSION_LIFETIME_S)
+            struct = typed_data.session(self._signer.address, self._miner, nonce, expiry)
+            signature = self._signer.sign_typed_data(self._domain, struct)
+            self._token = SessionToken(self._signer.address, self._miner, nonce, expiry, signature).encode()
+            self._token_expiry_s = expiry
+        return self._token
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str):
+        raise MinerFault(f"the answer has no text under {key!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise MinerFault(f"{key!r} holds a lone surrogate") from error
+    return value

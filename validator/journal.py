@@ -1,0 +1,151 @@
+"""The journal: what happened and what is to be done, written before it is done. The only importer of the database.
+
+Rules kept: an event and its effects are one transaction with `synchronous=FULL`; an effect has a UNIQUE key, so the
+same one is never carried out twice; signed transactions are here before they are broadcast. One process holds the
+journal at a time.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.pool import NullPool
+
+from validator.errors import BadInput, Fatal
+from validator.protocol.effects import Effect
+from validator.protocol.events import Event
+from validator.protocol.machine import step
+from validator.protocol.state import TaskState
+from validator.types import EffectKey, TaskId
+
+SCHEMA_VERSION = 1
+
+_metadata = sa.MetaData()
+_about = sa.Table("about", _metadata, sa.Column("schema_version", sa.Integer, nullable=False))
+_events = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("task_id", sa.String(66), nullable=False, index=True),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("recorded_at_s", sa.Float, nullable=False),
+)
+_effects = sa.Table(
+    "effects",
+    _metadata,
+    sa.Column("key", sa.String(120), primary_key=True),
+    sa.Column("caused_by", sa.ForeignKey("events.sequence"), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("is_done", sa.Boolean, nullable=False, default=False),
+)
+_transactions = sa.Table(
+    "transactions",
+    _metadata,
+    sa.Column("tx_hash", sa.String(66), primary_key=True),
+    sa.Column("effect_key", sa.ForeignKey("effects.key"), nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("recorded_at_s", sa.Float, nullable=False),
+)
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(Event)}
+
+
+class Journal:
+    """Opens, and creates if need be, the SQLite journal at `path`; BadInput if it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"another process is using the journal {path}") from error
+        self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        sa.event.listen(self._engine, "connect", _set_pragmas)
+        self._connection = self._engine.connect()
+        _metadata.create_all(self._connection)
+        version = self._connection.execute(sa.select(_about.c.schema_version)).scalar()
+        if version is None:
+            self._connection.execute(sa.insert(_about).values(schema_version=SCHEMA_VERSION))
+        elif version != SCHEMA_VERSION:
+            raise BadInput(f"the journal {path} has schema version {version}, this program writes {SCHEMA_VERSION}")
+        self._connection.commit()
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+        self._lock.close()
+
+    def record(self, event: Event, effects: Iterable[Effect]) -> list[Effect]:
+        """Write an event with its effects; those that were not yet known, which are the ones to carry out.
+
+        The same key with the same content is already done; with another content it is Fatal, like a double vote.
+        """
+        new = []
+        with self._connection.begin():
+            sequence = self._connection.execute(
+                sa.insert(_events)
+                .values(
+                    task_id="0x" + event.task_id.hex(),
+                    kind=type(event).__name__,
+                    body=_ADAPTERS[type(event).__name__].dump_json(event).decode(),
+                    recorded_at_s=time.time(),
+                )
+                .returning(_events.c.sequence)
+            ).scalar_one()
+            for effect in effects:
+                body = _encode_effect(effect)
+                known = self._connection.execute(
+                    sa.select(_effects.c.body).where(_effects.c.key == effect.key)
+                ).scalar()
+                if known is None:
+                    self._connection.execute(
+                        sa.insert(_effects).values(key=effect.key, caused_by=sequence, body=body, is_done=False)
+                    )
+                    new.append(effect)
+                elif known != body:
+                    raise Fatal(f"the effect {effect.key} is known with another content")
+        return new
+
+    def record_transaction(self, effect_key: EffectKey, tx_hash: bytes, raw: bytes) -> None:
+        """Write a signed transaction before it is broadcast (P3)."""
+        with self._connection.begin():
+            self._connection.execute(
+                sa.insert(_transactions).values(
+                    tx_hash="0x" + tx_hash.hex(), effect_key=effect_key, raw=raw, recorded_at_s=time.time()
+                )
+            )
+
+    def mark_done(self, effect_key: EffectKey) -> None:
+        with self._connection.begin():
+            self._connection.execute(sa.update(_effects).where(_effects.c.key == effect_key).values(is_done=True))
+
+    def events(self) -> Iterator[Event]:
+        """Every event ever recorded, in order."""
+        rows = self._connection.execute(sa.select(_events.c.kind, _events.c.body).order_by(_events.c.sequence)).all()
+        self._connection.rollback()
+        for kind, body in rows:
+            yield _ADAPTERS[kind].validate_json(body)
+
+    def replay(self) -> dict[TaskId, TaskState]:
+        """Every task as the journal tells it."""
+        states: dict[TaskId, TaskState] = {}
+        for event in self.events():
+            states[event.task_id] = step(states.get(event.task_id), event)[0]
+        return states
+
+
+def _encode_effect(effect: Effect) -> str:
+    return json.dumps({"kind": type(effect).__name__} | asdict(effect), default=bytes.hex, sort_keys=True)
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")

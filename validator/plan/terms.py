@@ -1,0 +1,85 @@
+"""From a test plan and a reward to the terms of a task, by the protocol's heading "Defaults"."""
+
+from validator.config import Durations
+from validator.errors import BadInput
+from validator.protocol.commitment import Terms, encode_scheme
+from validator.protocol.verdict import Thresholds
+from validator.types import Address, Hash32, Wei
+
+MIN_PROBES, MAX_PROBES = 16, 64
+FEE_BPS = 500
+VALIDATOR_BOND_BPS = 12_500
+ANSWER_FEE_WEI = Wei(2 * 10**15)
+"""Prepays the gas of an answer on chain: about 1 million gas at 2 gwei."""
+
+
+def choose_thresholds(n: int, *, slashing: bool) -> Thresholds:
+    """Default zones for n probes: pay at three quarters, slash where an honest miner never falls."""
+    if not MIN_PROBES <= n <= MAX_PROBES:
+        raise BadInput(f"the number of probes is {MIN_PROBES} to {MAX_PROBES}, not {n}")
+    k_slash = n // 8 if n == MAX_PROBES else 3 * n // 32
+    return Thresholds(n=n, k_pay=-(-3 * n // 4), k_slash=k_slash, slashing=slashing)
+
+
+def build_terms(
+    *,
+    payer: Address,
+    validator: Address,
+    miner: Address,
+    miner_epoch: int,
+    reward_wei: Wei,
+    thresholds: Thresholds,
+    scheme: str,
+    w: int,
+    max_tokens: int,
+    dataset_root: Hash32,
+    commitment: Hash32,
+    spec_hash: Hash32,
+    durations: Durations,
+) -> Terms:
+    """Terms of a task without returned weights; bonds and fee follow from the reward."""
+    return Terms(
+        payer=payer,
+        validator=validator,
+        miner=miner,
+        miner_epoch=miner_epoch,
+        reward=reward_wei,
+        fee=compute_fee(reward_wei),
+        miner_bond=reward_wei,
+        availability_bond=compute_availability_bond(reward_wei),
+        validator_bond=compute_validator_bond(reward_wei),
+        answer_fee=ANSWER_FEE_WEI,
+        scheme=encode_scheme(scheme),
+        w=w,
+        n=thresholds.n,
+        k_pay=thresholds.k_pay,
+        k_slash=thresholds.k_slash,
+        slashing=thresholds.slashing,
+        max_tokens=max_tokens,
+        dataset_root=dataset_root,
+        commitment=commitment,
+        spec_hash=spec_hash,
+        weights=0,
+        min_coverage_bps=0,
+        committee_hash=Hash32(bytes(32)),
+        quorum=0,
+        accept_seconds=durations.accept_seconds,
+        train_seconds=durations.train_seconds,
+        submitted_seconds=durations.submitted_seconds,
+        challenged_seconds=durations.challenged_seconds,
+        answered_seconds=durations.answered_seconds,
+        judging_seconds=durations.judging_seconds,
+        dispute_seconds=durations.dispute_seconds,
+    )
+
+
+def compute_fee(reward_wei: Wei) -> Wei:
+    return Wei(reward_wei * FEE_BPS // 10_000)
+
+
+def compute_availability_bond(reward_wei: Wei) -> Wei:
+    return Wei((reward_wei + 1) // 2)
+
+
+def compute_validator_bond(reward_wei: Wei) -> Wei:
+    return Wei(reward_wei * VALIDATOR_BOND_BPS // 10_000 + ANSWER_FEE_WEI)

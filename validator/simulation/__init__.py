@@ -1,0 +1,1 @@
+"""`touchstone simulate`: a whole network on one machine, every part of it real."""

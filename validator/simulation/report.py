@@ -1,0 +1,208 @@
+"""What came of a simulation: the figures, as the contract's events tell them, and the table that people look at."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from validator.app import ValidatorNode
+from validator.edges import contract as onchain
+from validator.errors import Fatal
+from validator.marks.planting import PlantedDataset
+from validator.protocol.verdict import Verdict, Zone
+from validator.simulation.options import SimulationOptions
+from validator.simulation.world import World
+from validator.types import Address, BlockNumber, TaskId, Wei
+
+WEI_PER_ETHER = 10**18
+STRATEGY_THAT_MUST_BE_PAID = "honest"
+
+
+@dataclass(frozen=True)
+class MinerResult:
+    """One miner's row. Money in wei; `gas` in gas units per transaction of the task."""
+
+    name: str
+    strategy: str
+    address: str
+    task_id: str
+    hits: int | None
+    n: int
+    p_value: float | None
+    verdict: str
+    outcome: str
+    marks_trained_on: int | None
+    balance_before_wei: int
+    balance_after_wei: int
+    to_miner_wei: int
+    burned_wei: int
+    transactions: dict[str, str]
+    gas: dict[str, int]
+    faults: list[str]
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    scheme: str
+    data: str
+    rows: int
+    seed: int
+    chain_id: int
+    contract: str
+    training_file_sha256: str
+    p0: float
+    false_pay_bound: float
+    miners: list[MinerResult]
+    seconds: dict[str, float]
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Every honest miner was paid, and no other was."""
+        return all(
+            (miner.verdict == Zone.PAID) == (miner.strategy == STRATEGY_THAT_MUST_BE_PAID) for miner in self.miners
+        )
+
+    @property
+    def honest_gas(self) -> dict[str, int]:
+        """Gas of each transaction of the first paid miner's task; empty if there was none."""
+        paid = next((miner for miner in self.miners if miner.verdict == Zone.PAID), None)
+        # Where `settle` also closes the task, both steps are one transaction.
+        return {step: gas for step, gas in paid.gas.items() if step != "close"} if paid else {}
+
+    def write_json(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self) | {"is_as_expected": self.is_as_expected}, indent=2) + "\n")
+
+    def print_table(self, console: Console) -> None:
+        table = Table(title=f"{self.scheme} on {self.data}: {self.rows} rows, seed {self.seed}")
+        for heading in ("miner", "strategy", "hits", "p-value", "verdict", "money moved (ETH)", "settled in"):
+            table.add_column(heading)
+        for miner in self.miners:
+            hits = "-" if miner.hits is None else f"{miner.hits}/{miner.n}"
+            p_value = "-" if miner.p_value is None else f"{miner.p_value:.2g}"
+            table.add_row(
+                miner.name,
+                miner.strategy,
+                hits,
+                p_value,
+                f"[{_STYLES[miner.verdict]}]{miner.verdict}[/]",
+                _describe_money(miner),
+                miner.transactions.get("settle", "-")[:12],
+            )
+        console.print(table)
+        gas = self.honest_gas
+        if gas:
+            steps = ", ".join(f"{step} {used:,}" for step, used in gas.items())
+            console.print(f"Gas of an honest task: {sum(gas.values()):,} ({steps})", highlight=False)
+
+
+_VERDICTS = {onchain.TaskStatus.PAID: Zone.PAID, onchain.TaskStatus.SLASHED: Zone.SLASHED}
+_STYLES = {"paid": "green", "refunded": "yellow", "slashed": "red"}
+
+
+def _describe_money(miner: MinerResult) -> str:
+    if miner.burned_wei:
+        return f"-{miner.burned_wei / WEI_PER_ETHER:g} burned"
+    return f"+{miner.to_miner_wei / WEI_PER_ETHER:g}" if miner.to_miner_wei else "0"
+
+
+async def build_report(
+    options: SimulationOptions,
+    world: World,
+    node: ValidatorNode,
+    names: Mapping[TaskId, str],
+    wealth_before: Mapping[str, Wei],
+    planted: PlantedDataset,
+    seconds: dict[str, float],
+) -> SimulationReport:
+    """Gather the results from the contract's events; Fatal if they differ from what the validator counted."""
+    head = await world.chain.head()
+    events = await world.contract.events(world.first_block, BlockNumber(head.number))
+    strategies = {miner.name: miner.strategy for miner in options.miners}
+    miners = []
+    for task_id, name in names.items():
+        role, state = world.miners[name], node.driver.states[task_id]
+        steps = _find_steps(events, task_id, role.address)
+        settled, closed = steps.get("settle"), steps["close"]
+        if not isinstance(closed, onchain.TaskClosed):
+            raise Fatal(f"the task of {name} never closed")
+        hits = p_value = None
+        if isinstance(settled, onchain.TaskSettled):
+            verdict = node.executor.judge(state)
+            if verdict.hits != settled.hits:
+                raise Fatal(f"the contract counted {settled.hits} hits for {name}, the validator {verdict.hits}")
+            hits, p_value = settled.hits, verdict.p_value
+        miners.append(
+            MinerResult(
+                name=name,
+                strategy=strategies[name],
+                address=role.address,
+                task_id=_hex(task_id),
+                hits=hits,
+                n=state.terms.n,
+                p_value=p_value,
+                verdict=_VERDICTS.get(closed.outcome, Zone.REFUNDED),
+                outcome=closed.outcome.name.lower(),
+                marks_trained_on=_count_marks_trained_on(options.directory / "miners" / name, planted),
+                balance_before_wei=wealth_before[name],
+                balance_after_wei=await world.wealth_wei(role),
+                to_miner_wei=closed.to_miner,
+                burned_wei=closed.burned,
+                transactions={step: _hex(event.log.tx_hash) for step, event in steps.items()},
+                gas={step: (await world.chain.receipt(event.log.tx_hash)).gas_used for step, event in steps.items()},
+                faults=list(state.faults),
+            )
+        )
+    null = Verdict(options.thresholds, 0, planted.null_probabilities, planted.scheme.is_one_event)
+    return SimulationReport(
+        scheme=planted.scheme.name,
+        data=options.data_name,
+        rows=len(planted.rows),
+        seed=options.seed,
+        chain_id=world.chain.chain_id,
+        contract=world.contract.address,
+        training_file_sha256=hashlib.sha256(planted.training_file).hexdigest(),
+        p0=max(planted.null_probabilities),
+        false_pay_bound=null.false_pay_bound,
+        miners=miners,
+        seconds=seconds,
+    )
+
+
+_STEP_OF = {
+    onchain.TaskOpened: "open",
+    onchain.TaskAccepted: "accept",
+    onchain.ModelSubmitted: "submit",
+    onchain.Challenged: "challenge",
+    onchain.Answered: "answer",
+    onchain.TaskSettled: "settle",
+    onchain.TaskClosed: "close",
+}
+
+
+def _find_steps(events: Sequence[onchain.ContractEvent], task_id: TaskId, miner: Address) -> dict[str, Any]:
+    """The event behind each transaction of a task, in the order of the chain, and the miner's withdrawal."""
+    steps: dict[str, Any] = {}
+    for event in events:
+        if type(event) in _STEP_OF and getattr(event, "task_id", None) == task_id:
+            steps[_STEP_OF[type(event)]] = event
+        elif isinstance(event, onchain.Withdrawn) and event.account == miner:
+            steps["withdraw"] = event
+    return steps
+
+
+def _count_marks_trained_on(home: Path, planted: PlantedDataset) -> int | None:
+    """How many marked rows the simulated miner really trained on, by its own workshop's note; None without one."""
+    notes = list(home.glob("jobs/*/trained_rows.json"))
+    if not notes:
+        return None
+    trained = set(json.loads(notes[0].read_text()))
+    return sum(mark.row_index in trained for mark in planted.marks)
+
+
+def _hex(digest: bytes) -> str:
+    return "0x" + digest.hex()

@@ -1,0 +1,242 @@
+"""One round from the first transaction to the last: plant, open, fine-tune, probe, test, settle, for every miner at
+once.
+"""
+
+import asyncio
+import multiprocessing
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from validator.app import ValidatorNode
+from validator.config import DEV
+from validator.edges.http import HttpClient
+from validator.errors import MinerFault, Transient
+from validator.marks.planting import PlantedDataset, check_learnable, plant
+from validator.marks.schemes import Scheme, make_scheme
+from validator.marks.secrets import Secrets
+from validator.plan.terms import build_terms, compute_availability_bond, compute_fee, compute_validator_bond
+from validator.protocol import typed_data
+from validator.protocol.commitment import hash_commitment
+from validator.protocol.events import TaskPlanned
+from validator.protocol.state import Phase
+from validator.protocol.typed_data import OrderMessage
+from validator.simulation.display import Display
+from validator.simulation.options import SimulationOptions
+from validator.simulation.report import SimulationReport, build_report
+from validator.simulation.world import World, miners_process, open_world
+from validator.types import Address, Hash32, TaskId, UnixSeconds, Wei
+
+REWARD_WEI = Wei(10**18)
+ORDER_LIFETIME_S = 86_400
+PROGRESS_POLL_S = 0.5
+WITHDRAWAL_TIMEOUT_S = 15.0
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage of the run."""
+
+    seconds: dict[str, float]
+    _last: float
+
+    @classmethod
+    def start(cls) -> "Clock":
+        return cls({}, time.monotonic())
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+async def simulate(options: SimulationOptions, display: Display) -> SimulationReport:
+    """Run the whole round; BadInput if something that was asked for cannot be had."""
+    scheme = make_scheme(options.scheme)
+    check_learnable(options.rows, scheme, options.thresholds.n)
+    count = len(options.miners)
+    stake_wei = Wei(REWARD_WEI + compute_availability_bond(REWARD_WEI))
+    deposits_wei = (
+        Wei(count * (REWARD_WEI + compute_fee(REWARD_WEI))),
+        Wei(count * compute_validator_bond(REWARD_WEI)),
+    )
+    clock = Clock.start()
+    display.stage("starting the chain and deploying the contract")
+    async with open_world(options, deposits_wei=deposits_wei, stake_wei=stake_wei) as world:
+        clock.lap("chain")
+        secrets = Secrets(world.master_seed, world.chain.chain_id, world.contract.address)
+        display.stage("planting the marks and starting the miners")
+        planting = asyncio.create_task(_plant_in_child(options, scheme, world, secrets))
+        try:
+            async with miners_process(options, world, stake_wei) as urls:
+                planted = await planting
+                clock.lap("planting and miners")
+                report = await _run_tasks(options, display, world, secrets, planted, urls, clock)
+        finally:
+            planting.cancel()
+    if not options.is_keeping_models:
+        for directory in (options.directory / "miners").glob("*/jobs/*/model"):
+            shutil.rmtree(directory, ignore_errors=True)
+    return report
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C at the terminal reaches the whole process group; the parent ends this child in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+async def _run_tasks(
+    options: SimulationOptions,
+    display: Display,
+    world: World,
+    secrets: Secrets,
+    planted: PlantedDataset,
+    urls: dict[str, str],
+    clock: Clock,
+) -> SimulationReport:
+    wealth_before = {name: await world.wealth_wei(role) for name, role in world.miners.items()}
+    tasks = {
+        name: await _plan_task(options, world, planted, secrets, name, urls[name], number)
+        for number, name in enumerate(world.miners)
+    }
+    names = {task.task_id: name for name, task in tasks.items()}
+    display.stage("running the tasks")
+    async with HttpClient() as http:
+        node = ValidatorNode.build(
+            journal_path=options.directory / "journal.sqlite",
+            profile=DEV,
+            contract=world.contract,
+            sender=world.validator.sender,
+            signer=world.validator.signer,
+            http=http,
+            secrets=secrets,
+            planted={planted.tree.root: planted},
+            first_block=world.first_block,
+            on_change=lambda state: display.task(names[state.task_id], state),
+        )
+        try:
+            async with _watched_training(node, names, display):
+                await node.run(list(tasks.values()))
+            clock.lap("tasks")
+            display.stage("everybody withdraws")
+            await _withdraw_all(world)
+            clock.lap("withdrawals")
+            return await build_report(options, world, node, names, wealth_before, planted, clock.seconds)
+        finally:
+            node.journal.close()
+
+
+async def _plan_task(
+    options: SimulationOptions,
+    world: World,
+    planted: PlantedDataset,
+    secrets: Secrets,
+    name: str,
+    url: str,
+    number: int,
+) -> TaskPlanned:
+    """Everything that `open_task` needs for one miner, the payer's signed Order included."""
+    miner = await world.contract.miner(world.miners[name].address)
+    nonce = await world.contract.validator_nonce(world.validator.address) + number
+    commitment = hash_commitment(
+        chain_id=world.chain.chain_id,
+        contract=world.contract.address,
+        marks_hash=planted.marks_hash,
+        salt=secrets.commitment_salt(world.validator.address, nonce),
+        validator=world.validator.address,
+        miner=world.miners[name].address,
+        miner_epoch=miner.epoch,
+        dataset_root=planted.tree.root,
+    )
+    scheme = planted.scheme
+    terms = build_terms(
+        payer=world.payer.address,
+        reward_wei=REWARD_WEI,
+        thresholds=options.thresholds,
+        scheme=scheme.name,
+        w=scheme.w,
+        max_tokens=scheme.max_tokens,
+        commitment=commitment,
+        spec_hash=options.spec.hash,
+        durations=DEV.durations,
+        validator=world.validator.address,
+        miner=world.miners[name].address,
+        miner_epoch=miner.epoch,
+        dataset_root=planted.tree.root,
+    )
+    order = OrderMessage(
+        validator=world.validator.address,
+        max_reward=terms.reward,
+        max_fee=terms.fee,
+        spec_hash=options.spec.hash,
+        source_data_hash=Hash32(planted.source_data_hash),
+        min_n=terms.n,
+        min_k_pay=terms.k_pay,
+        nonce=number,
+        expiry=UnixSeconds((await world.chain.head()).timestamp_s + ORDER_LIFETIME_S),
+    )
+    return TaskPlanned(
+        task_id=world.contract.task_id(terms, nonce),
+        terms=terms,
+        validator_nonce=nonce,
+        order=order,
+        order_signature=world.payer.signer.sign_typed_data(world.contract.domain, typed_data.order(order)),
+        spec=options.spec.to_json(),
+        base_model=options.spec.base_model,
+        miner_url=url,
+    )
+
+
+@asynccontextmanager
+async def _watched_training(node: ValidatorNode, names: dict[TaskId, str], display: Display) -> AsyncIterator[None]:
+    """Ask the miners for their losses, for display, while the tasks run."""
+
+    async def poll() -> None:
+        while True:
+            for task_id, state in list(node.driver.states.items()):
+                if state.phase is Phase.ACCEPTED and state.job_id:
+                    with suppress(MinerFault, Transient):
+                        metrics = await node.executor.client(state).latest_metrics(state.job_id)
+                        with suppress(KeyError, TypeError, ValueError):
+                            figures = int(metrics["step"]), int(metrics["steps"]), float(metrics["train_loss"])
+                            display.training(names[task_id], *figures)
+            await asyncio.sleep(PROGRESS_POLL_S)
+
+    watching = asyncio.create_task(poll())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+async def _withdraw_all(world: World) -> None:
+    """Payer and validator draw their credits; the miners do so by themselves, and are waited for."""
+    for role in (world.payer, world.validator):
+        amount_wei = await world.contract.credits_wei(role.address)
+        if amount_wei:
+            await world.contract.withdraw(role.sender, amount_wei)
+    deadline = time.monotonic() + WITHDRAWAL_TIMEOUT_S
+    for role in world.miners.values():
+        while await world.contract.credits_wei(role.address) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(PROGRESS_POLL_S)
+
+
+async def _plant_in_child(options: SimulationOptions, scheme: Scheme, world: World, secrets: Secrets) -> PlantedDataset:
+    """Plant in a child process: the generator's libraries are large, and needed only for this."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupt) as child:
+        return await asyncio.get_running_loop().run_in_executor(
+            child, _plant, options, scheme, world.payer.address, secrets
+        )
+
+
+def _plant(options: SimulationOptions, scheme: Scheme, payer: Address, secrets: Secrets) -> PlantedDataset:
+    from validator.edges.generator import LocalScorer
+
+    return plant(
+        options.rows, scheme, options.thresholds.n, secrets=secrets, payer=payer, scorer=LocalScorer(options.model)
+    )

@@ -1,0 +1,194 @@
+"""The world of a simulation: a chain, funded roles, the contract, and the miners' process.
+
+Rule kept: one client drives every kind of chain, and whatever was started here ends with the context, in reverse order.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from validator.config import DEV
+from validator.edges.chain import Chain, TransactionSender
+from validator.edges.contract import Network, Touchstone
+from validator.edges.devnet import open_chain
+from validator.edges.keys import Signer, derive_secret, derive_signer, dev_mnemonic_signer, load_key_file
+from validator.errors import BadInput, Fatal
+from validator.simulation.options import MinerPlan, SimulationOptions
+from validator.types import Address, BlockNumber, Wei
+
+GAS_FLOAT_WEI = Wei(10**17)
+"""What every role gets for gas."""
+STOP_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One actor with its key and its way to send transactions."""
+
+    signer: Signer
+    sender: TransactionSender
+
+    @property
+    def address(self) -> Address:
+        return self.signer.address
+
+
+@dataclass(frozen=True)
+class World:
+    """A funded network, before any task. `master_seed` is the simulated validator's."""
+
+    chain: Chain
+    url: str
+    contract: Touchstone
+    payer: Role
+    validator: Role
+    miners: dict[str, Role]
+    evidence_keys: dict[str, Signer]
+    master_seed: bytes
+    first_block: BlockNumber
+
+    async def wealth_wei(self, role: Role) -> Wei:
+        """All that the role owns: its account, its credits and its stake, locked or not."""
+        onchain = await self.contract.miner(role.address)
+        account, credit = await asyncio.gather(
+            self.chain.balance_wei(role.address), self.contract.credits_wei(role.address)
+        )
+        return Wei(account + credit + onchain.stake)
+
+
+@asynccontextmanager
+async def open_world(
+    options: SimulationOptions, *, deposits_wei: tuple[Wei, Wei], stake_wei: Wei
+) -> AsyncIterator[World]:
+    """Start or join the chain, fund every role, deploy the contract; `deposits_wei` are the payer's and validator's."""
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(open_chain(options.chain))
+        chain = await Chain.connect(url)
+        stack.push_async_callback(chain.aclose)
+        if not chain.is_dev_chain:
+            raise BadInput(f"chain id {chain.chain_id} is not a development chain; simulate runs on those only")
+        master_seed = options.seed.to_bytes(32, "big", signed=True)
+
+        def role(name: str) -> Role:
+            signer = derive_signer(master_seed, name)
+            return Role(signer, TransactionSender(chain, signer))
+
+        funder_key = load_key_file(options.funder_key_file) if options.funder_key_file else dev_mnemonic_signer(0)
+        funder = TransactionSender(chain, funder_key)
+        deployer, payer, validator = role("deployer"), role("payer"), role("validator")
+        miners = {plan.name: role(f"miner/{plan.name}") for plan in options.miners}
+        wants_wei = {deployer: 0, payer: deposits_wei[0], validator: deposits_wei[1]}
+        wants_wei |= dict.fromkeys(miners.values(), stake_wei)
+        for recipient, amount_wei in wants_wei.items():
+            await _fund(chain, funder, recipient.address, Wei(amount_wei + GAS_FLOAT_WEI))
+        first_block = (await chain.head()).number
+        floors = DEV.floors
+        contract = await Touchstone.deploy(
+            deployer.sender,
+            Network(
+                floors.accept_seconds,
+                floors.train_seconds,
+                floors.submitted_seconds,
+                floors.challenged_seconds,
+                floors.answered_seconds,
+                floors.judging_seconds,
+                floors.dispute_seconds,
+                DEV.unstake_delay_seconds,
+                deployer.address,
+            ),
+        )
+        for depositor, amount_wei in ((payer, deposits_wei[0]), (validator, deposits_wei[1])):
+            await contract.deposit(depositor.sender, amount_wei)
+        yield World(
+            chain=chain,
+            url=url,
+            contract=contract,
+            payer=payer,
+            validator=validator,
+            miners=miners,
+            evidence_keys={plan.name: derive_signer(master_seed, f"evidence/{plan.name}") for plan in options.miners},
+            master_seed=master_seed,
+            first_block=first_block,
+        )
+
+
+async def _fund(chain: Chain, funder: TransactionSender, address: Address, amount_wei: Wei) -> None:
+    missing_wei = amount_wei - await chain.balance_wei(address)
+    if missing_wei <= 0:
+        return
+    if await chain.balance_wei(funder.address) < missing_wei:
+        raise BadInput(
+            f"the funding account {funder.address} has too little ether on chain {chain.chain_id}; "
+            "name another with --funder-key-file"
+        )
+    await funder.send(address, value_wei=Wei(missing_wei))
+
+
+@asynccontextmanager
+async def miners_process(options: SimulationOptions, world: World, stake_wei: Wei) -> AsyncIterator[dict[str, str]]:
+    """All simulated miners in one process of their own; yields each miner's URL once all of them serve."""
+    config = {
+        "rpc_url": world.url,
+        "contract": world.contract.address,
+        "home": str(options.directory / "miners"),
+        "base_model": options.model,
+        "base_model_name": options.spec.base_model,
+        "training_workers": options.training_workers,
+        "miners": [
+            _miner_config(plan, number, options, world, stake_wei) for number, plan in enumerate(options.miners)
+        ],
+    }
+    with (options.directory / "miners.log").open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "miner_sim",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        if process.stdin is None or process.stdout is None:
+            raise Fatal("the miners' process has no pipes")
+        process.stdin.write(json.dumps(config).encode() + b"\n")
+        line = await process.stdout.readline()
+        if not line:
+            message = (options.directory / "miners.log").read_text(errors="replace").strip().splitlines()
+            reason = message[-1].removeprefix("error: ") if message else "no message"
+            is_input = await process.wait() == 2
+            raise (BadInput if is_input else Fatal)(f"the simulated miners did not start: {reason}")
+        yield {miner["name"]: miner["url"] for miner in json.loads(line)["ready"]}
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+
+
+def _miner_config(
+    plan: MinerPlan, number: int, options: SimulationOptions, world: World, stake_wei: Wei
+) -> dict[str, object]:
+    return {
+        "name": plan.name,
+        "strategy": plan.strategy,
+        "port": options.first_port + number if options.first_port else 0,
+        "private_key": _private_key(world, f"miner/{plan.name}"),
+        "evidence_key": _private_key(world, f"evidence/{plan.name}"),
+        "seed": options.seed * 1_000 + number,
+        "stake_wei": stake_wei,
+    }
+
+
+def _private_key(world: World, role: str) -> str:
+    return "0x" + derive_secret(world.master_seed, role).reveal().hex()
