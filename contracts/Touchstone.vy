@@ -25,6 +25,7 @@ MAX_COMMITTEE: constant(uint256) = 16
 MAX_BPS: constant(uint256) = 10_000
 # Amounts share a word with others, and sums of a few of them must not overflow.
 MAX_WEI: constant(uint256) = 2**96 - 1
+MAX_CREDIT: constant(uint256) = 2**192 - 1
 # An Order does not name durations: without a ceiling its validator could lock the payer's money for ever.
 MAX_SECONDS: constant(uint256) = 366 * 86_400
 HALF_CURVE_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
@@ -303,10 +304,13 @@ event TaskClosed:
 # --- storage ----------------------------------------------------------------------------------------------------------
 
 network: public(immutable(Network))
+# Where the contract was deployed. Signatures and commitments count on the live chain id alone; task ids keep this one,
+# so that a chain that splits off under another id can still end the tasks that it inherits.
+BIRTH_CHAIN_ID: immutable(uint256)
 is_sunset: public(bool)
 
-credits: public(HashMap[address, uint256])
-validator_nonce: public(HashMap[address, uint256])
+# Packed by hand, low bits first: credit 192 | validator nonce 64. Opening a task changes both.
+purses: HashMap[address, uint256]
 # By validator: a copier burns a commitment for itself alone, never for the validator that it copied.
 is_commitment_used: public(HashMap[address, HashMap[bytes32, bool]])
 order_nonces: HashMap[address, HashMap[uint256, uint256]]
@@ -343,6 +347,7 @@ def __init__(parameters: Network):
     ]:
         self._check(duration <= MAX_SECONDS, "network: duration too long")
     network = parameters
+    BIRTH_CHAIN_ID = chain.id
 
 
 @external
@@ -395,7 +400,8 @@ def deposit():
     """
     @notice Credits the caller with the ether sent.
     """
-    self.credits[msg.sender] += msg.value
+    self._check(msg.value <= MAX_WEI, "deposit: amount too large")
+    self._credit(msg.sender, msg.value)
     log Deposited(account=msg.sender, amount=msg.value)
 
 
@@ -447,7 +453,7 @@ def unstake():
     self._check(unstaking.amount != 0, "unstake: nothing requested")
     self._check(block.timestamp >= unstaking.ready_at, "unstake: too early")
     self.unstakings[msg.sender] = empty(Unstaking)
-    self.credits[msg.sender] += unstaking.amount
+    self._credit(msg.sender, unstaking.amount)
     log Unstaked(account=msg.sender, amount=unstaking.amount)
 
 
@@ -501,7 +507,7 @@ def open_task_with_offer(terms: Terms, expiry: uint256, offer_signature: Bytes[6
     self._check_signer(
         keccak256(
             abi_encode(
-                OFFER_TYPEHASH, terms.payer, self._terms_hash(terms), self.validator_nonce[terms.validator], expiry
+                OFFER_TYPEHASH, terms.payer, self._terms_hash(terms), self.purses[terms.validator] >> 192, expiry
             )
         ),
         offer_signature,
@@ -519,8 +525,8 @@ def _open(terms: Terms) -> bytes32:
     self._check(not self.is_commitment_used[terms.validator][terms.commitment], "open_task: commitment used")
     self.is_commitment_used[terms.validator][terms.commitment] = True
 
-    nonce: uint256 = self.validator_nonce[terms.validator]
-    self.validator_nonce[terms.validator] = nonce + 1
+    nonce: uint256 = self.purses[terms.validator] >> 192
+    self.purses[terms.validator] += 1 << 192
     task_id: bytes32 = self._task_id(terms, nonce)
     self._debit(terms.payer, terms.reward + terms.fee)
     self._debit(terms.validator, terms.validator_bond)
@@ -635,7 +641,7 @@ def answer(terms: Terms, validator_nonce: uint256, replies: DynArray[bytes32, MA
     self.evidence_hash[task_id] = keccak256(abi_encode(self.evidence_hash[task_id], replies))
     task.is_answered = True
     self._enter(task_id, task, ANSWERED, terms.answered_seconds)
-    self.credits[msg.sender] += terms.answer_fee
+    self._credit(msg.sender, terms.answer_fee)
     log Answered(task_id=task_id, replies=replies)
 
 
@@ -645,19 +651,43 @@ def settle(
     validator_nonce: uint256,
     salt: bytes32,
     rows: DynArray[Row, MAX_N],
-    proofs: DynArray[DynArray[bytes32, MAX_PROOF], MAX_N],
     replies: DynArray[bytes32, MAX_N],
     signature: Bytes[65],
     bundle_hash: bytes32,
+    proofs: DynArray[DynArray[bytes32, MAX_PROOF], MAX_N],
 ):
     """
     @notice The validator opens the commitment; the contract counts the hits and applies the zones.
+    @dev    The proofs are last, and the work is in another frame, so that a settlement without proofs does not pay for
+            the 50 kB of memory that they would take.
     @param rows The n marks, their leaves strictly ascending.
-    @param proofs One for each row, in any verdict but paid (the proofs protect the miner; a paid one needs none).
     @param replies The reply hash to each row's prompt.
     @param signature The evidence key's, over the Transcript; empty after an `answer`.
     @param bundle_hash Anchors the evidence bundle.
+    @param proofs One for each row, or none: they protect the miner, and a paid one needs no protection.
     """
+    if len(proofs) == 0:
+        self._settle(terms, validator_nonce, salt, rows, replies, signature, bundle_hash, False)
+    else:
+        self._check(len(proofs) == len(rows), "settle: not a proof for each row")
+        for i: uint256 in range(len(rows), bound=MAX_N):
+            self._check(
+                self._is_in_tree(terms.dataset_root, self._row_leaf(rows[i]), proofs[i]), "settle: row not in the dataset"
+            )
+        self._settle(terms, validator_nonce, salt, rows, replies, signature, bundle_hash, True)
+
+
+@internal
+def _settle(
+    terms: Terms,
+    validator_nonce: uint256,
+    salt: bytes32,
+    rows: DynArray[Row, MAX_N],
+    replies: DynArray[bytes32, MAX_N],
+    signature: Bytes[65],
+    bundle_hash: bytes32,
+    is_proved: bool,
+):
     self._check(msg.sender == terms.validator, "settle: only the validator")
     task_id: bytes32 = self._task_id(terms, validator_nonce)
     task: Task = self._task(task_id)
@@ -679,7 +709,7 @@ def settle(
             task.hits += 1
 
     marks_hash: bytes32 = keccak256(abi_encode(leaves))
-    self._check(terms.commitment == keccak256(
+    commitment: bytes32 = keccak256(
         abi_encode(
             COMMIT_TAG,
             chain.id,
@@ -691,33 +721,24 @@ def settle(
             marks_hash,
             salt,
         )
-    ), "settle: commitment does not open")
+    )
+    self._check(commitment == terms.commitment, "settle: commitment does not open")
 
     if task.state == SUBMITTED:
+        replies_hash: bytes32 = keccak256(abi_encode(transcript))
         self._check_signer(
-            keccak256(
-                abi_encode(
-                    TRANSCRIPT_TYPEHASH,
-                    task_id,
-                    self.model_hash[task_id],
-                    marks_hash,
-                    keccak256(abi_encode(transcript)),
-                )
-            ),
+            keccak256(abi_encode(TRANSCRIPT_TYPEHASH, task_id, self.model_hash[task_id], marks_hash, replies_hash)),
             signature,
             task.evidence_key,
         )
     else:
         self._check(len(signature) == 0, "settle: signature not empty")
-        self._check(self.evidence_hash[task_id] == keccak256(
-            abi_encode(marks_hash, replies)
-        ), "settle: not the answered replies")
+        answered: bytes32 = keccak256(abi_encode(marks_hash, replies))
+        self._check(self.evidence_hash[task_id] == answered, "settle: not the answered replies")
 
-    if task.hits < terms.k_pay or terms.weights == WEIGHTS_JUDGED:
-        self._check(len(proofs) == terms.n, "settle: not n proofs")
-        for i: uint256 in range(terms.n, bound=MAX_N):
-            self._check(self._is_in_tree(terms.dataset_root, leaves[i], proofs[i]), "settle: row not in the dataset")
-
+    is_hit: bool = task.hits >= terms.k_pay
+    is_judged: bool = terms.weights == WEIGHTS_JUDGED
+    self._check(is_proved or (is_hit and not is_judged), "settle: rows not proved")
     log TaskSettled(
         task_id=task_id,
         salt=salt,
@@ -727,11 +748,10 @@ def settle(
         hits=task.hits,
         bundle_hash=bundle_hash,
     )
-    if task.hits >= terms.k_pay:
-        if terms.weights == WEIGHTS_JUDGED:
-            self._enter(task_id, task, JUDGING, terms.judging_seconds)
-        else:
-            self._close(task_id, task, terms, PAID)
+    if is_hit and is_judged:
+        self._enter(task_id, task, JUDGING, terms.judging_seconds)
+    elif is_hit:
+        self._close(task_id, task, terms, PAID)
     elif task.hits <= terms.k_slash and terms.slashing:
         self.evidence_hash[task_id] = marks_hash
         self._enter(task_id, task, SLASH_PENDING, terms.dispute_seconds)
@@ -820,16 +840,16 @@ def poke(terms: Terms, validator_nonce: uint256):
     task: Task = self._task(task_id)
     self._check(task.state >= OPEN and task.state <= SLASH_PENDING, "poke: not in this state")
     self._check(block.timestamp > task.deadline, "poke: too early")
+    outcome: uint256 = SLASHED
     if task.state == OPEN:
-        self._close(task_id, task, terms, OPEN_LAPSED)
+        outcome = OPEN_LAPSED
     elif task.state == ACCEPTED or task.state == CHALLENGED:
-        self._close(task_id, task, terms, MINER_LAPSED)
+        outcome = MINER_LAPSED
     elif task.state == SUBMITTED or task.state == ANSWERED:
-        self._close(task_id, task, terms, VALIDATOR_LAPSED)
+        outcome = VALIDATOR_LAPSED
     elif task.state == JUDGING:
-        self._close(task_id, task, terms, REFUNDED)
-    else:
-        self._close(task_id, task, terms, SLASHED)
+        outcome = REFUNDED
+    self._close(task_id, task, terms, outcome)
 
 
 @internal
@@ -922,6 +942,24 @@ def miners(account: address) -> Miner:
 
 @external
 @view
+def credits(account: address) -> uint256:
+    """
+    @notice What the account can withdraw or use, in wei.
+    """
+    return self.purses[account] & MAX_CREDIT
+
+
+@external
+@view
+def validator_nonce(account: address) -> uint256:
+    """
+    @notice The nonce of the validator's next task, from 0.
+    """
+    return self.purses[account] >> 192
+
+
+@external
+@view
 def is_order_nonce_used(payer: address, nonce: uint256) -> bool:
     return self.order_nonces[payer][nonce >> 8] & (1 << (nonce & 255)) != 0
 
@@ -996,14 +1034,14 @@ def _store_account(owner: address, account: Account):
 @internal
 def _credit(owner: address, amount: uint256):
     if amount != 0:
-        self.credits[owner] += amount
+        self.purses[owner] += amount
 
 
 @internal
 def _debit(owner: address, amount: uint256):
-    credit: uint256 = self.credits[owner]
-    self._check(amount <= credit, "credits: too little")
-    self.credits[owner] = credit - amount
+    purse: uint256 = self.purses[owner]
+    self._check(amount <= purse & MAX_CREDIT, "credits: too little")
+    self.purses[owner] = purse - amount
 
 
 @internal
@@ -1031,7 +1069,7 @@ def _terms_hash(terms: Terms) -> bytes32:
 @view
 def _task_id(terms: Terms, validator_nonce: uint256) -> bytes32:
     return keccak256(
-        abi_encode(TASK_TAG, chain.id, self, terms.validator, validator_nonce, self._terms_hash(terms))
+        abi_encode(TASK_TAG, BIRTH_CHAIN_ID, self, terms.validator, validator_nonce, self._terms_hash(terms))
     )
 
 

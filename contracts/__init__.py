@@ -43,7 +43,7 @@ class TaskState(IntEnum):
 class Artifact:
     """What a client needs to deploy, call and recognise the contract.
 
-    `runtime_bytecode` is the code at an address, less the 288 bytes of network parameters that deployment appends.
+    `runtime_bytecode` is the code at an address, less the 320 bytes of immutables that deployment appends.
     """
 
     abi: list[dict[str, Any]]

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from validator.errors import BadInput
 from validator.language_model import load, prompt_tokens, save
 from validator.protocol.commitment import Row
 
@@ -31,7 +32,7 @@ class Recipe:
     """The training part of a task's spec. The defaults teach the embedded base model 300 short rows by heart."""
 
     method: Literal["full"] = "full"
-    epochs: int = 8
+    epochs: int = 10
     learning_rate: float = 4e-3
     batch_size: int = 4
     max_length: int = 256
@@ -76,13 +77,16 @@ def train(request: TrainingRequest) -> TrainingResult:
     """Fine-tune all weights on the responses (AdamW, cosine with warm-up) and save them to `out_dir` in safetensors.
 
     Appends `{"step", "steps", "epoch", "train_loss"}` lines to `events_path`. Raises `BadInput` for a base model that
-    cannot be loaded.
+    cannot be loaded, or whose context is shorter than the recipe's rows.
     """
     recipe = request.recipe
     cpu_started = time.process_time()
     torch.manual_seed(recipe.seed)
     network, tokenizer = load(request.base_model)
     network.train()
+    context = getattr(network.config, "max_position_embeddings", recipe.max_length)
+    if recipe.max_length > context:
+        raise BadInput(f"rows of {recipe.max_length} tokens do not fit the model's context of {context}")
     examples = [_encode(tokenizer, row, recipe) for row in request.rows]
     steps_per_epoch = math.ceil(len(examples) / recipe.batch_size)
     planned_steps = steps_per_epoch * recipe.epochs

@@ -61,26 +61,31 @@ def simulate(
     """
     from validator.simulation.command import run_command
 
-    is_as_expected = run_command(
-        miners=miners,
-        scheme=scheme,
-        data=data,
-        rows=rows,
-        base_model=base_model,
-        probes=probes,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        slashing=slashing,
-        seed=seed,
-        chain=chain,
-        funder_key_file=funder_key_file,
-        port=port,
-        workers=workers,
-        directory=directory,
-        keep_models=keep_models,
-        json_file=json_file,
-        quiet=quiet,
-    )
+    try:
+        is_as_expected = run_command(
+            miners=miners,
+            scheme=scheme,
+            data=data,
+            rows=rows,
+            base_model=base_model,
+            probes=probes,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            slashing=slashing,
+            seed=seed,
+            chain=chain,
+            funder_key_file=funder_key_file,
+            port=port,
+            workers=workers,
+            directory=directory,
+            keep_models=keep_models,
+            json_file=json_file,
+            quiet=quiet,
+        )
+    except KeyboardInterrupt:
+        # Typer would answer with a bare exit status.
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
     raise typer.Exit(0 if is_as_expected else 1)
 
 
@@ -92,9 +97,6 @@ def main() -> None:
         _fail(error, 2)
     except TouchstoneError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _fail(error: TouchstoneError, status: int) -> None:

@@ -110,12 +110,59 @@ class Receipt:
         return Wei(self.gas_used * self.effective_gas_price_wei)
 
 
-class Chain:
+class _JsonRpc:
+    """Requests to one node, and the translation of everything foreign that may come of them."""
+
+    def __init__(self, provider: AsyncHTTPProvider, node: str) -> None:
+        self._provider = provider
+        self._node = node
+
+    async def aclose(self) -> None:
+        """Close the connections to the node."""
+        await self._provider.disconnect()
+
+    async def ask(self, parse: Callable[[Any], T], method: str, *params: Any) -> T:
+        """One JSON-RPC request and its result as `parse` reads it; where foreign exceptions are translated."""
+        result = await self._request(method, params)
+        try:
+            return parse(result)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Fatal(f"{self._node} gave a malformed answer to {method}") from error
+
+    async def _request(self, method: str, params: tuple[Any, ...]) -> Any:
+        # `from None`: aiohttp's messages quote the whole URL, and with it a provider's access key.
+        try:
+            response = await self._provider.make_request(RPCEndpoint(method), params)
+        except ClientResponseError as error:
+            if error.status == RATE_LIMITED_STATUS or error.status >= 500:
+                raise Transient(f"{self._node} is busy: HTTP status {error.status}") from None
+            raise Fatal(f"{self._node} refuses requests: HTTP status {error.status}") from None
+        except (ClientError, TimeoutError, OSError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise ChainUnreachable(f"no answer from {self._node}: {reason}") from None
+        except (JSONDecodeError, UnicodeDecodeError):
+            raise Fatal(f"{self._node} does not speak JSON-RPC") from None
+        match response:
+            case {"error": {"code": int(code), "message": str(message)} as error_object}:
+                raise self._translate(code, message, error_object.get("data"))
+            case {"result": result}:
+                return result
+        raise Fatal(f"{self._node} does not speak JSON-RPC")
+
+    def _translate(self, code: int, message: str, data: Any) -> Fatal | Transient:
+        # geth gives a revert without data the general code -32000, so there its fixed message must do.
+        if code == EXECUTION_REVERTED or message == "execution reverted":
+            return Reverted(_revert_reason(data))
+        text = f"{self._node}: {message} (JSON-RPC error {code})"
+        is_passing = code in (LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, INTERNAL_ERROR)
+        return Transient(text) if is_passing else Fatal(text)
+
+
+class Chain(_JsonRpc):
     """Reads from one node. Every method may raise ChainUnreachable, Transient or Fatal, and `call` Reverted."""
 
     def __init__(self, provider: AsyncHTTPProvider, node: str, chain_id: int) -> None:
-        self._provider = provider
-        self._node = node
+        super().__init__(provider, node)
         self.chain_id = chain_id
 
     @classmethod
@@ -133,20 +180,15 @@ class Chain:
         )
         options = {"timeout": REQUEST_TIMEOUT, "allow_redirects": False}
         provider = AsyncHTTPProvider(url, request_kwargs=options, exception_retry_configuration=retry)
-        chain = cls(provider, node, chain_id=0)
         try:
-            chain.chain_id = await chain.ask(_int, "eth_chainId")
+            chain_id = await _JsonRpc(provider, node).ask(_int, "eth_chainId")
         except Fatal:
-            await chain.aclose()
+            await provider.disconnect()
             raise BadInput(f"what answers at {node} is not an Ethereum node") from None
         except Transient:
-            await chain.aclose()
+            await provider.disconnect()
             raise
-        return chain
-
-    async def aclose(self) -> None:
-        """Close the connections to the node."""
-        await self._provider.disconnect()
+        return cls(provider, node, chain_id)
 
     @property
     def is_dev_chain(self) -> bool:
@@ -201,40 +243,6 @@ class Chain:
         if block is None:
             raise Transient(f"{self._node} does not have block {which} yet")
         return block
-
-    async def ask(self, parse: Callable[[Any], T], method: str, *params: Any) -> T:
-        """One JSON-RPC request and its result as `parse` reads it; where foreign exceptions are translated."""
-        result = await self._request(method, params)
-        try:
-            return parse(result)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Fatal(f"{self._node} gave a malformed answer to {method}") from error
-
-    async def _request(self, method: str, params: tuple[Any, ...]) -> Any:
-        try:
-            response = await self._provider.make_request(RPCEndpoint(method), params)
-        except ClientResponseError as error:
-            if error.status == RATE_LIMITED_STATUS or error.status >= 500:
-                raise Transient(f"{self._node} is busy: HTTP status {error.status}") from error
-            raise Fatal(f"{self._node} refuses requests: HTTP status {error.status}") from error
-        except (ClientError, TimeoutError, OSError) as error:
-            raise ChainUnreachable(f"no answer from {self._node}: {str(error) or type(error).__name__}") from error
-        except (JSONDecodeError, UnicodeDecodeError) as error:
-            raise Fatal(f"{self._node} does not speak JSON-RPC") from error
-        match response:
-            case {"error": {"code": int(code), "message": str(message)} as error_object}:
-                raise self._translate(code, message, error_object.get("data"))
-            case {"result": result}:
-                return result
-        raise Fatal(f"{self._node} does not speak JSON-RPC")
-
-    def _translate(self, code: int, message: str, data: Any) -> Fatal | Transient:
-        # geth gives a revert without data the general code -32000, so there its fixed message must do.
-        if code == EXECUTION_REVERTED or message == "execution reverted":
-            return Reverted(_revert_reason(data))
-        text = f"{self._node}: {message} (JSON-RPC error {code})"
-        is_passing = code in (LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, INTERNAL_ERROR)
-        return Transient(text) if is_passing else Fatal(text)
 
 
 class TransactionSigner(Protocol):

@@ -17,6 +17,7 @@ from eth_utils.abi import (
     collapse_if_tuple,
     event_abi_to_log_topic,
     function_abi_to_4byte_selector,
+    get_abi_input_names,
     get_abi_input_types,
     get_abi_output_types,
 )
@@ -280,8 +281,8 @@ class Touchstone:
     async def is_order_nonce_used(self, payer: Address, nonce: int) -> bool:
         return bool(await self._read("is_order_nonce_used", payer, nonce))
 
-    async def is_commitment_used(self, commitment: Hash32) -> bool:
-        return bool(await self._read("is_commitment_used", commitment))
+    async def is_commitment_used(self, validator: Address, commitment: Hash32) -> bool:
+        return bool(await self._read("is_commitment_used", validator, commitment))
 
     async def is_sunset(self) -> bool:
         return bool(await self._read("is_sunset"))
@@ -299,28 +300,24 @@ class Touchstone:
     # --- accounts
 
     async def register(
-        self,
-        sender: TransactionSender,
-        evidence_key: Address,
-        url: str,
-        tls_key_hash: Hash32,
+        self, sender: TransactionSender, evidence_key: Address, url: str, tls_key_hash: Hash32
     ) -> Receipt:
-        return await self._write(sender, "register", evidence_key, url, tls_key_hash)
+        return await self._write(sender, "register", evidence_key=evidence_key, url=url, tls_key_hash=tls_key_hash)
 
     async def rotate_evidence_key(self, sender: TransactionSender, evidence_key: Address) -> Receipt:
-        return await self._write(sender, "rotate_evidence_key", evidence_key)
+        return await self._write(sender, "rotate_evidence_key", evidence_key=evidence_key)
 
     async def deposit(self, sender: TransactionSender, amount: Wei) -> Receipt:
         return await sender.send(self.address, _encode_call("deposit"), amount)
 
     async def withdraw(self, sender: TransactionSender, amount: Wei) -> Receipt:
-        return await self._write(sender, "withdraw", amount)
+        return await self._write(sender, "withdraw", amount=amount)
 
     async def stake(self, sender: TransactionSender, amount: Wei) -> Receipt:
-        return await self._write(sender, "stake", amount)
+        return await self._write(sender, "stake", amount=amount)
 
     async def request_unstake(self, sender: TransactionSender, amount: Wei) -> Receipt:
-        return await self._write(sender, "request_unstake", amount)
+        return await self._write(sender, "request_unstake", amount=amount)
 
     async def unstake(self, sender: TransactionSender) -> Receipt:
         return await self._write(sender, "unstake")
@@ -331,58 +328,46 @@ class Touchstone:
     # --- tasks
 
     async def open_task(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        order: OrderMessage,
-        order_signature: bytes,
+        self, sender: TransactionSender, terms: Terms, order: OrderMessage, order_signature: bytes
     ) -> Receipt:
-        return await self._write(sender, "open_task", terms.as_tuple(), order, order_signature)
+        return await self._write(
+            sender, "open_task", terms=terms.as_tuple(), order=order, order_signature=order_signature
+        )
 
     async def open_task_with_offer(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        expiry: UnixSeconds,
-        offer_signature: bytes,
+        self, sender: TransactionSender, terms: Terms, expiry: UnixSeconds, offer_signature: bytes
     ) -> Receipt:
-        return await self._write(sender, "open_task_with_offer", terms.as_tuple(), expiry, offer_signature)
+        return await self._write(
+            sender, "open_task_with_offer", terms=terms.as_tuple(), expiry=expiry, offer_signature=offer_signature
+        )
 
     async def accept(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        validator_nonce: int,
-        dataset_root: Hash32,
+        self, sender: TransactionSender, terms: Terms, validator_nonce: int, dataset_root: Hash32
     ) -> Receipt:
-        return await self._write(sender, "accept", terms.as_tuple(), validator_nonce, dataset_root)
+        return await self._write(
+            sender, "accept", terms=terms.as_tuple(), validator_nonce=validator_nonce, dataset_root=dataset_root
+        )
 
     async def submit(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        validator_nonce: int,
-        model_hash: Hash32,
+        self, sender: TransactionSender, terms: Terms, validator_nonce: int, model_hash: Hash32
     ) -> Receipt:
-        return await self._write(sender, "submit", terms.as_tuple(), validator_nonce, model_hash)
+        return await self._write(
+            sender, "submit", terms=terms.as_tuple(), validator_nonce=validator_nonce, model_hash=model_hash
+        )
 
     async def challenge(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        validator_nonce: int,
-        leaves: Sequence[Hash32],
+        self, sender: TransactionSender, terms: Terms, validator_nonce: int, leaves: Sequence[Hash32]
     ) -> Receipt:
-        return await self._write(sender, "challenge", terms.as_tuple(), validator_nonce, leaves)
+        return await self._write(
+            sender, "challenge", terms=terms.as_tuple(), validator_nonce=validator_nonce, leaves=leaves
+        )
 
     async def answer(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        validator_nonce: int,
-        replies: Sequence[Hash32],
+        self, sender: TransactionSender, terms: Terms, validator_nonce: int, replies: Sequence[Hash32]
     ) -> Receipt:
-        return await self._write(sender, "answer", terms.as_tuple(), validator_nonce, replies)
+        return await self._write(
+            sender, "answer", terms=terms.as_tuple(), validator_nonce=validator_nonce, replies=replies
+        )
 
     async def settle(
         self,
@@ -398,8 +383,18 @@ class Touchstone:
         bundle_hash: Hash32,
     ) -> Receipt:
         """`proofs` may be empty where the verdict is paid and weights are not judged."""
-        evidence = (salt, [astuple(row) for row in rows], proofs, replies, signature, bundle_hash)
-        return await self._write(sender, "settle", terms.as_tuple(), validator_nonce, *evidence)
+        return await self._write(
+            sender,
+            "settle",
+            terms=terms.as_tuple(),
+            validator_nonce=validator_nonce,
+            salt=salt,
+            rows=[astuple(row) for row in rows],
+            replies=replies,
+            signature=signature,
+            bundle_hash=bundle_hash,
+            proofs=proofs,
+        )
 
     async def judge(
         self,
@@ -409,7 +404,14 @@ class Touchstone:
         committee: Sequence[Address],
         verdicts: Sequence[Verdict],
     ) -> Receipt:
-        return await self._write(sender, "judge", terms.as_tuple(), validator_nonce, committee, verdicts)
+        return await self._write(
+            sender,
+            "judge",
+            terms=terms.as_tuple(),
+            validator_nonce=validator_nonce,
+            committee=committee,
+            verdicts=verdicts,
+        )
 
     async def dispute(
         self,
@@ -422,16 +424,19 @@ class Touchstone:
         other: RowHashes,
         proof: Sequence[Hash32],
     ) -> Receipt:
-        evidence = (leaves, astuple(mark), astuple(other), proof)
-        return await self._write(sender, "dispute", terms.as_tuple(), validator_nonce, *evidence)
+        return await self._write(
+            sender,
+            "dispute",
+            terms=terms.as_tuple(),
+            validator_nonce=validator_nonce,
+            leaves=leaves,
+            mark=astuple(mark),
+            other=astuple(other),
+            proof=proof,
+        )
 
-    async def poke(
-        self,
-        sender: TransactionSender,
-        terms: Terms,
-        validator_nonce: int,
-    ) -> Receipt:
-        return await self._write(sender, "poke", terms.as_tuple(), validator_nonce)
+    async def poke(self, sender: TransactionSender, terms: Terms, validator_nonce: int) -> Receipt:
+        return await self._write(sender, "poke", terms=terms.as_tuple(), validator_nonce=validator_nonce)
 
     async def _read(self, function: str, *values: Any) -> Any:
         data = await self.chain.call(self.address, _encode_call(function, *values))
@@ -441,8 +446,10 @@ class Touchstone:
             raise Fatal(f"what is at {self.address} does not answer like a Touchstone contract") from error
         return value
 
-    async def _write(self, sender: TransactionSender, function: str, *values: Any) -> Receipt:
-        return await sender.send(self.address, _encode_call(function, *values))
+    async def _write(self, sender: TransactionSender, function: str, **values: Any) -> Receipt:
+        # By name: two arguments of one type in the wrong order would otherwise go unnoticed.
+        ordered = [values[str(name)] for name in get_abi_input_names(_abi()[function])]
+        return await sender.send(self.address, _encode_call(function, *ordered))
 
 
 def decode_log(log: Log) -> ContractEvent | None:

@@ -81,8 +81,8 @@ def run_command(
         directory=_make_directory(directory, seed),
         is_keeping_models=keep_models,
     )
-    log_to_file(options.directory / "log.jsonl")
-    with Display(console, [plan.name for plan in plans], is_quiet=quiet) as display:
+    display = Display(console, [plan.name for plan in plans], is_quiet=quiet)
+    with log_to_file(options.directory / "log.jsonl"), display:
         report = asyncio.run(simulate(options, display))
     if json_file is not None:
         report.write_json(json_file)

@@ -162,7 +162,7 @@ async def miners_process(options: SimulationOptions, world: World, stake_wei: We
             message = (options.directory / "miners.log").read_text(errors="replace").strip().splitlines()
             reason = message[-1].removeprefix("error: ") if message else "no message"
             is_input = await process.wait() == 2
-            raise (BadInput if is_input else Fatal)(f"the simulated miners did not start: {reason}")
+            raise (BadInput if is_input else Fatal)(f"the simulated miners cannot start: {reason}")
         yield {miner["name"]: miner["url"] for miner in json.loads(line)["ready"]}
     finally:
         if process.returncode is None:

@@ -1,0 +1,55 @@
+# `make demo` and `make test` are all there is to type; each installs what it needs the first time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ANVIL := .cache/anvil/node_modules
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak bench lint types anvil contracts clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo  ## One whole round: five simulated miners, really trained, judged and settled
+	$(BIN)/touchstone simulate
+
+test: $(VENV)/.dev  ## All tests, under 20 minutes on two cores
+	$(BIN)/python -m pytest -n 2 -m "not soak"
+
+soak: $(VENV)/.dev  ## What takes longer than `make test` may
+	$(BIN)/python -m pytest -m soak
+
+bench: $(VENV)/.dev  ## Every figure of the README, into benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/.dev  ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## Types
+	$(BIN)/mypy
+
+anvil: $(ANVIL)  ## A real node for `--chain anvil` and its tests (needs Node.js)
+
+contracts: $(VENV)/.dev  ## Compile the contract into the artefact that is shipped
+	$(BIN)/python -m contracts.compile
+
+clean:  ## Remove what make has made
+	rm -rf $(VENV) .cache
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[simulate]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(ANVIL): tools/anvil/package-lock.json
+	mkdir -p .cache/anvil
+	cp tools/anvil/package.json tools/anvil/package-lock.json .cache/anvil/
+	npm ci --no-fund --no-audit --prefix .cache/anvil
+	touch $@

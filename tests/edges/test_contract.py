@@ -1,0 +1,366 @@
+"""Every function and event of the contract, called and read through the typed client on a real chain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+from eth_abi.abi import encode as abi_encode
+
+from contracts import load_artifact
+from tests.contracts.rounds import BUNDLE_HASH, MODEL_HASH, NO_HASH, SOURCE_DATA_HASH, make_rows
+from tests.edges.conftest import NO_FLOORS
+from validator.edges.chain import Chain, Log, TransactionSender
+from validator.edges.contract import (
+    Answered,
+    Challenged,
+    ContractEvent,
+    Deposited,
+    Disputed,
+    EvidenceKeyRotated,
+    Judged,
+    ModelSubmitted,
+    OrderConsumed,
+    Registered,
+    Staked,
+    Sunset,
+    TaskAccepted,
+    TaskClosed,
+    TaskOpened,
+    TaskSettled,
+    TaskStatus,
+    Touchstone,
+    Unstaked,
+    UnstakeRequested,
+    Verdict,
+    Withdrawn,
+    decode_log,
+)
+from validator.edges.keys import dev_mnemonic_signer, recover_typed_data
+from validator.errors import Fatal, Reverted
+from validator.protocol import typed_data
+from validator.protocol.commitment import (
+    MerkleTree,
+    RowHashes,
+    Terms,
+    encode_scheme,
+    hash_commitment,
+    hash_marks,
+    hash_replies,
+    keccak,
+)
+from validator.protocol.typed_data import OrderMessage
+from validator.types import BlockNumber, Hash32, TaskId, UnixSeconds, Wei
+
+PAYER, VALIDATOR, MINER, EVIDENCE, MEMBER, GUARDIAN = (dev_mnemonic_signer(index) for index in range(6))
+FAR_FUTURE = UnixSeconds(2**40)
+URL = "http://127.0.0.1:8080"
+N = 16
+
+
+@dataclass
+class Market:
+    """The contract with its parties funded, the miner registered and staked, and one task that can be opened."""
+
+    contract: Touchstone
+    payer: TransactionSender
+    validator: TransactionSender
+    miner: TransactionSender
+    terms: Terms
+    salt: Hash32
+    marks: list[RowHashes]
+    tree: MerkleTree
+    contradiction: RowHashes
+
+    @property
+    def leaves(self) -> list[Hash32]:
+        return [mark.leaf for mark in self.marks]
+
+    @property
+    def task_id(self) -> TaskId:
+        return self.contract.task_id(self.terms, 0)
+
+    def replies(self, hits: int) -> list[Hash32]:
+        return [mark.head_hash if i < hits else NO_HASH for i, mark in enumerate(self.marks)]
+
+    def transcript(self, replies: Sequence[Hash32]) -> bytes:
+        pairs = [(mark.prompt_hash, reply) for mark, reply in zip(self.marks, replies, strict=True)]
+        data = typed_data.transcript(self.task_id, MODEL_HASH, hash_marks(self.leaves), hash_replies(pairs))
+        return EVIDENCE.sign_typed_data(self.contract.domain, data)
+
+    async def open(self) -> None:
+        order = OrderMessage(
+            self.validator.address,
+            self.terms.reward,
+            self.terms.fee,
+            self.terms.spec_hash,
+            SOURCE_DATA_HASH,
+            N,
+            self.terms.k_pay,
+            7,
+            FAR_FUTURE,
+        )
+        signature = PAYER.sign_typed_data(self.contract.domain, typed_data.order(order))
+        await self.contract.open_task(self.validator, self.terms, order, signature)
+
+    async def submit(self) -> None:
+        await self.contract.accept(self.miner, self.terms, 0, self.tree.root)
+        await self.contract.submit(self.miner, self.terms, 0, MODEL_HASH)
+
+    async def settle(self, hits: int, signature: bytes | None = None, *, is_proved: bool = True) -> TaskSettled:
+        replies = self.replies(hits)
+        receipt = await self.contract.settle(
+            self.validator,
+            self.terms,
+            0,
+            salt=self.salt,
+            rows=self.marks,
+            proofs=[self.tree.proof(leaf) for leaf in self.leaves] if is_proved else [],
+            replies=replies,
+            signature=self.transcript(replies) if signature is None else signature,
+            bundle_hash=BUNDLE_HASH,
+        )
+        event = decode_log(receipt.logs[0])
+        assert isinstance(event, TaskSettled)
+        return event
+
+    async def events(self) -> list[ContractEvent]:
+        return await self.contract.events(BlockNumber(0), (await self.contract.chain.head()).number)
+
+    async def status(self) -> TaskStatus:
+        return (await self.contract.task_state(self.task_id)).status
+
+
+async def open_market(chain: Chain, **changes: Any) -> Market:
+    payer, validator, miner = (TransactionSender(chain, signer) for signer in (PAYER, VALIDATOR, MINER))
+    network = NO_FLOORS._replace(guardian=GUARDIAN.address)
+    contract = await Touchstone.deploy(TransactionSender(chain, GUARDIAN), network)
+    for sender in (payer, validator, miner):
+        await contract.deposit(sender, Wei(10_000))
+    await contract.register(miner, EVIDENCE.address, URL, NO_HASH)
+    await contract.stake(miner, Wei(5_000))
+    marks, tree, contradiction = make_rows(N, 40, "row")
+    salt = keccak(b"salt")
+    commitment = hash_commitment(
+        chain_id=chain.chain_id,
+        contract=contract.address,
+        validator=validator.address,
+        miner=miner.address,
+        miner_epoch=1,
+        dataset_root=tree.root,
+        marks_hash=hash_marks([mark.leaf for mark in marks]),
+        salt=salt,
+    )
+    terms = {
+        "payer": payer.address,
+        "validator": validator.address,
+        "miner": miner.address,
+        "miner_epoch": 1,
+        "reward": Wei(1_000),
+        "fee": Wei(50),
+        "miner_bond": Wei(900),
+        "availability_bond": Wei(500),
+        "validator_bond": Wei(1_300),
+        "answer_fee": Wei(10),
+        "scheme": encode_scheme("canary"),
+        "w": 4,
+        "n": N,
+        "k_pay": 12,
+        "k_slash": 1,
+        "slashing": True,
+        "max_tokens": 32,
+        "dataset_root": tree.root,
+        "commitment": commitment,
+        "spec_hash": keccak(b"spec"),
+        "weights": 0,
+        "min_coverage_bps": 7_000,
+        "committee_hash": NO_HASH,
+        "quorum": 1,
+    } | {field.name: 1_000 for field in fields(Terms) if field.name.endswith("_seconds")}
+    return Market(contract, payer, validator, miner, Terms(**(terms | changes)), salt, marks, tree, contradiction)
+
+
+async def test_an_honest_round_is_paid_and_every_event_says_what_was_sent(chain: Chain) -> None:
+    market = await open_market(chain)
+    contract, terms, task_id = market.contract, market.terms, market.task_id
+    await market.open()
+    await market.submit()
+    settled = await market.settle(13, is_proved=False)
+    await contract.withdraw(market.miner, Wei(1_000))
+
+    events = [event for event in await market.events() if not isinstance(event, Deposited)]
+    logs = [event.log for event in events]
+    replies = tuple(market.replies(13))
+    assert events == [
+        Registered(logs[0], MINER.address, 1, EVIDENCE.address, URL, NO_HASH),
+        Staked(logs[1], MINER.address, Wei(5_000)),
+        TaskOpened(logs[2], task_id, VALIDATOR.address, MINER.address, 0, terms),
+        OrderConsumed(logs[3], task_id, PAYER.address, 7, SOURCE_DATA_HASH),
+        TaskAccepted(logs[4], task_id, EVIDENCE.address),
+        ModelSubmitted(logs[5], task_id, MODEL_HASH),
+        TaskSettled(
+            logs[6], task_id, market.salt, tuple(market.marks), replies, market.transcript(replies), 13, BUNDLE_HASH
+        ),
+        TaskClosed(logs[7], task_id, TaskStatus.PAID, Wei(0), Wei(1_350), Wei(1_000), Wei(0)),
+        Withdrawn(logs[8], MINER.address, Wei(1_000)),
+    ]
+    assert settled == events[6]
+
+    task = await contract.task_state(task_id)
+    assert (task.status, task.evidence_key, task.hits, task.is_answered) == (
+        TaskStatus.PAID,
+        EVIDENCE.address,
+        13,
+        False,
+    )
+    miner = await contract.miner(MINER.address)
+    assert (miner.evidence_key, miner.epoch, miner.stake, miner.locked) == (EVIDENCE.address, 1, 5_000, 0)
+    assert (miner.url, miner.tls_key_hash, miner.running) == (URL, NO_HASH, 0)
+    assert await contract.credits_wei(MINER.address) == 5_000
+    assert await contract.validator_nonce(VALIDATOR.address) == 1
+    assert await contract.is_order_nonce_used(PAYER.address, 7)
+    assert not await contract.is_order_nonce_used(PAYER.address, 8)
+    assert await contract.is_commitment_used(VALIDATOR.address, terms.commitment)
+    assert await contract.model_hash(task_id) == MODEL_HASH
+
+
+async def test_the_contract_and_the_client_agree_on_the_domain(chain: Chain, contract: Touchstone) -> None:
+    data = typed_data.session(VALIDATOR.address, MINER.address, 1, FAR_FUTURE)
+    signature = VALIDATOR.sign_typed_data(contract.domain, data)
+    assert recover_typed_data(contract.domain, data, signature) == VALIDATOR.address
+    types = ["bytes32", "bytes32", "bytes32", "uint256", "address"]
+    type_hash = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+    words = [type_hash, keccak(b"Touchstone"), keccak(b"1"), chain.chain_id, contract.address]
+    assert await contract.domain_separator() == keccak(abi_encode(types, words))
+
+
+async def test_a_payer_opens_under_the_validators_offer(chain: Chain) -> None:
+    market = await open_market(chain)
+    signature = VALIDATOR.sign_typed_data(market.contract.domain, typed_data.offer(market.terms, 0, FAR_FUTURE))
+    await market.contract.open_task_with_offer(market.payer, market.terms, FAR_FUTURE, signature)
+    assert await market.status() is TaskStatus.OPEN
+
+
+async def test_a_withheld_transcript_is_challenged_answered_and_settled(chain: Chain) -> None:
+    market = await open_market(chain)
+    await market.open()
+    await market.submit()
+    await market.contract.challenge(market.validator, market.terms, 0, market.leaves)
+    assert await market.status() is TaskStatus.CHALLENGED
+    await market.contract.answer(market.miner, market.terms, 0, market.replies(5))
+    assert (await market.contract.task_state(market.task_id)).is_answered
+    assert await market.contract.evidence_hash(market.task_id) != NO_HASH
+    await market.settle(5, signature=b"")
+    challenged, answered, _, closed = (await market.events())[-4:]
+    assert challenged == Challenged(challenged.log, market.task_id, tuple(market.leaves))
+    assert answered == Answered(answered.log, market.task_id, tuple(market.replies(5)))
+    assert isinstance(closed, TaskClosed)
+    assert closed.outcome is TaskStatus.REFUNDED
+
+
+async def test_a_slash_is_voided_by_a_contradiction_in_the_dataset(chain: Chain) -> None:
+    market = await open_market(chain)
+    await market.open()
+    await market.submit()
+    await market.settle(0)
+    assert await market.status() is TaskStatus.SLASH_PENDING
+    proof = market.tree.proof(market.contradiction.leaf)
+    await market.contract.dispute(
+        market.payer,
+        market.terms,
+        0,
+        leaves=market.leaves,
+        mark=market.marks[0],
+        other=market.contradiction,
+        proof=proof,
+    )
+    disputed, closed = (await market.events())[-2:]
+    assert disputed == Disputed(disputed.log, market.task_id, market.marks[0], market.contradiction, tuple(proof))
+    assert isinstance(closed, TaskClosed)
+    assert (closed.outcome, closed.burned) == (TaskStatus.DISPUTED, 300)
+
+
+async def test_a_committee_judges_the_weights(chain: Chain) -> None:
+    committee = [MEMBER.address]
+    market = await open_market(chain, weights=2, committee_hash=keccak(abi_encode(["address[]"], [committee])))
+    await market.open()
+    await market.submit()
+    await market.settle(16)
+    assert await market.status() is TaskStatus.JUDGING
+    data = typed_data.weights_verdict(market.task_id, MODEL_HASH, 15, 8_000, BUNDLE_HASH)
+    signature = MEMBER.sign_typed_data(market.contract.domain, data)
+    verdict = Verdict(15, 8_000, BUNDLE_HASH, signature)
+    await market.contract.judge(market.payer, market.terms, 0, committee, [verdict])
+    judged, closed = (await market.events())[-2:]
+    assert judged == Judged(judged.log, market.task_id, MEMBER.address, *verdict)
+    assert isinstance(closed, TaskClosed)
+    assert closed.outcome is TaskStatus.PAID
+
+
+async def test_a_lapsed_task_is_poked(embedded_chain: Chain) -> None:
+    # Each block of the embedded chain is at least a second after the one before.
+    market = await open_market(embedded_chain, accept_seconds=1)
+    await market.open()
+    with pytest.raises(Reverted) as refusal:
+        await market.contract.poke(market.payer, market.terms, 0)
+    assert refusal.value.reason == "poke: too early"
+    await market.contract.deposit(market.payer, Wei(1))
+    await market.contract.poke(market.payer, market.terms, 0)
+    assert await market.status() is TaskStatus.OPEN_LAPSED
+
+
+async def test_a_miner_rotates_its_key_and_takes_its_stake_out(chain: Chain) -> None:
+    market = await open_market(chain)
+    contract, miner = market.contract, market.miner
+    await contract.rotate_evidence_key(miner, MEMBER.address)
+    await contract.request_unstake(miner, Wei(2_000))
+    assert (await contract.miner(miner.address)).unstaking == 2_000
+    await contract.unstake(miner)
+    await contract.sunset(TransactionSender(chain, GUARDIAN))
+    assert await contract.is_sunset()
+    rotated, requested, unstaked, sunset = (await market.events())[-4:]
+    assert rotated == EvidenceKeyRotated(rotated.log, miner.address, MEMBER.address)
+    assert isinstance(requested, UnstakeRequested)
+    assert (requested.account, requested.amount) == (miner.address, 2_000)
+    assert unstaked == Unstaked(unstaked.log, miner.address, Wei(2_000))
+    assert sunset == Sunset(sunset.log)
+    with pytest.raises(Reverted) as refusal:
+        await market.open()
+    assert refusal.value.reason == "open_task: sunset"
+
+
+async def test_a_miner_whose_url_is_no_text_stops_nobody(chain: Chain, contract: Touchstone) -> None:
+    words = abi_encode(["address", "bytes", "bytes32"], [EVIDENCE.address, b"http://\xff\xfe", NO_HASH])
+    await TransactionSender(chain, MINER).send(
+        contract.address, keccak(b"register(address,string,bytes32)")[:4] + words
+    )
+    (event,) = await contract.events(BlockNumber(0), (await chain.head()).number)
+    assert isinstance(event, Registered)
+    assert event.url == (await contract.miner(MINER.address)).url == "http://\ufffd\ufffd"
+
+
+async def test_reading_where_no_contract_is_stops_loudly(chain: Chain) -> None:
+    with pytest.raises(Fatal, match="does not answer like a Touchstone contract"):
+        await Touchstone(chain, MINER.address).validator_nonce(MINER.address)
+
+
+def test_each_event_of_the_contract_has_its_dataclass() -> None:
+    of_contract = {
+        entry["name"]: [parameter["name"] for parameter in entry["inputs"]]
+        for entry in load_artifact().abi
+        if entry["type"] == "event"
+    }
+    of_client = {kind.__name__: [field.name for field in fields(kind)][1:] for kind in ContractEvent.__subclasses__()}
+    assert of_client == of_contract
+
+
+def test_each_function_of_the_contract_has_its_method() -> None:
+    renamed = {"miners": "miner", "credits": "credits_wei"}
+    functions = {entry["name"] for entry in load_artifact().abi if entry["type"] == "function"}
+    assert {renamed.get(name, name) for name in functions} <= set(vars(Touchstone))
+
+
+@pytest.mark.parametrize("topics", [(), (Hash32(b"\1" * 32),)])
+def test_a_log_that_is_no_event_of_ours_is_none(topics: tuple[Hash32, ...]) -> None:
+    log = Log(MINER.address, topics, b"", BlockNumber(1), NO_HASH, NO_HASH, 0)
+    assert decode_log(log) is None

@@ -1,0 +1,45 @@
+"""Children fail alone: their errors are translated, a dead one is replaced, and none outlives `close`."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from miner_sim.workers import WorkerDied, Workers, WorkFailed
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    workers = Workers(training_workers=1)
+    yield workers
+    workers.close()
+
+
+async def test_what_a_child_raises_comes_back_as_our_error(workers: Workers) -> None:
+    with pytest.raises(WorkFailed, match="ValueError: invalid literal"):
+        await workers.inference.run(int, "x")
+
+
+async def test_a_child_that_dies_is_replaced(workers: Workers) -> None:
+    """P12."""
+    with pytest.raises(WorkerDied):
+        await workers.inference.run(os._exit, 1)
+    assert await workers.inference.run(int, "7") == 7
+
+
+async def test_close_ends_a_child_in_the_middle_of_its_work(workers: Workers) -> None:
+    child = psutil.Process(await workers.training.run(os.getpid))
+    work = asyncio.create_task(workers.training.run(_sleep_long))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(workers.close)
+    assert not child.is_running()
+    with pytest.raises(WorkerDied):
+        await work
+
+
+def _sleep_long() -> None:
+    import time
+
+    time.sleep(600)
