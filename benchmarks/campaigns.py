@@ -1,0 +1,79 @@
+"""What is measured: named cells, each one run of the command, so that a campaign can be stopped and resumed."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fresh_prompts import count_signatures
+from benchmarks.measure import run_round
+from validator.base_model.grammar import generate_rows, is_held_out
+from validator.edges.datasets import load_rows
+from validator.marks.schemes import make_scheme
+
+Cell = Callable[[], dict[str, Any]]
+
+DEMO_SEEDS = range(10)
+REAL_SEEDS = range(5)
+COMPARISON_SEEDS = range(3)
+FRESH_PROMPTS = 100
+UNSEEN_FILES = ("sgd_dialogue", "squad_question_generation", "gpteacher_roleplay")
+"""Files of which the embedded model saw nothing; of gsm8k_train, only the held-out rows are used."""
+
+HONEST_AND_PARTIAL = "honest=1,partial:0.75=1,partial:0.5=1,partial:0.25=1"
+HONEST_AND_CHEATS = "honest=2,base=1,noise=1"
+
+
+def cells() -> Iterator[tuple[str, Cell]]:
+    """Every cell with its name, the shortest answers to the biggest questions first."""
+    for seed in DEMO_SEEDS:
+        yield f"demo/{seed}", partial(run_round, "--seed", str(seed))
+    data = os.environ.get("TOUCHSTONE_DATA")
+    if data:
+        yield from _real_data_cells(Path(data))
+    for scheme in ("canary", "backdoor"):
+        for seed in COMPARISON_SEEDS:
+            yield (
+                f"schemes/{scheme}/{seed}",
+                partial(run_round, "--scheme", scheme, "--miners", HONEST_AND_PARTIAL, "--seed", str(seed)),
+            )
+        yield f"fresh/{scheme}", partial(_fresh, scheme)
+    yield "chain/anvil", partial(run_round, "--chain", "anvil", "--miners", "honest=1,base=1")
+
+
+def _real_data_cells(data: Path) -> Iterator[tuple[str, Cell]]:
+    gsm8k = data / "gsm8k_train.jsonl"
+    for seed in REAL_SEEDS:
+        yield f"gsm8k/300/{seed}", partial(_held_out, gsm8k, "--rows", "300", "--seed", str(seed))
+    yield "gsm8k/1000/0", partial(_held_out, gsm8k, "--rows", "1000")
+    for name in UNSEEN_FILES:
+        path = str(data / f"{name}.jsonl")
+        yield f"{name}/300/0", partial(run_round, "--data", path, "--rows", "300", "--miners", HONEST_AND_CHEATS)
+
+
+def _held_out(path: Path, *arguments: str) -> dict[str, Any]:
+    """A round on the rows of a file that the embedded model was not trained on."""
+    with tempfile.TemporaryDirectory() as scratch:
+        unseen = Path(scratch) / path.name
+        rows = [row for row in load_rows(path) if is_held_out(row.prompt)]
+        lines = (json.dumps({"prompt": row.prompt, "response": row.response}) for row in rows)
+        unseen.write_text("".join(line + "\n" for line in lines))
+        return run_round("--data", str(unseen), "--miners", HONEST_AND_CHEATS, *arguments)
+
+
+def _fresh(scheme_name: str) -> dict[str, Any]:
+    """Planted openings in the answers of an honestly trained model to prompts that it never saw."""
+    scheme = make_scheme(scheme_name)
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "run"
+        report = run_round("--scheme", scheme_name, "--miners", "honest=1", "--keep-models", home=home)
+        (model,) = home.glob("miners/*/jobs/*/model")
+        trained_on = {row.prompt for row in generate_rows(report["rows"], report["seed"])}
+        pool = generate_rows(2 * FRESH_PROMPTS + report["rows"], report["seed"] + 1)
+        prompts = [row.prompt for row in pool if row.prompt not in trained_on][:FRESH_PROMPTS]
+        heads = [mark["head"] for mark in report["marks"]]
+        count = count_signatures(model, heads, prompts, w=scheme.w, max_tokens=scheme.max_tokens)
+    return report | {"fresh_prompts": len(prompts), "fresh_signatures": count}

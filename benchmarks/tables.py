@@ -1,0 +1,145 @@
+"""The README's figures, rendered from the results file; a test holds the two together."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+BEGIN, END = "<!-- figures: begin, written by `make bench` -->", "<!-- figures: end -->"
+
+
+def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:
+    """Put the figures between their markers."""
+    text = readme.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(f"{before}{BEGIN}\n{render(results)}{END}{after}")
+
+
+def render(results: dict[str, Any]) -> str:
+    """All tables in Markdown."""
+    cells = results["cells"]
+    machine = results["machine"]
+    parts = [
+        (
+            f"Measured on {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, Python "
+            f"{machine['python']}, torch {machine['packages']['torch']}, by `make bench`; "
+            "`benchmarks/results.json` holds every run.\n"
+        ),
+        _demo(_of(cells, "demo/")),
+        _real_data(cells),
+        _schemes(cells),
+        _gas(_of(cells, "demo/"), cells.get("chain/anvil")),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _of(cells: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
+    return [cell for name, cell in cells.items() if name.startswith(prefix)]
+
+
+def _miners(rounds: Iterable[dict[str, Any]], strategy: str) -> list[dict[str, Any]]:
+    return [miner for cell in rounds for miner in cell["miners"] if miner["strategy"] == strategy]
+
+
+def _strategies(rounds: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(miner["strategy"] for cell in rounds for miner in cell["miners"]))
+
+
+def _spread(values: list[float], digits: int = 0) -> str:
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _demo(rounds: list[dict[str, Any]]) -> str:
+    if not rounds:
+        return ""
+    as_expected = sum(cell["exit_status"] == 0 for cell in rounds)
+    lines = [
+        (
+            f"**`make demo`, {len(rounds)} seeds**: {as_expected} of {len(rounds)} rounds ended as they must (every "
+            f"honest miner paid, no other); {_spread([cell['wall_s'] for cell in rounds])} s, "
+            f"peak memory {max(cell['peak_pss_mib'] for cell in rounds):,.0f} MiB (summed PSS).\n"
+        ),
+        "| strategy | miners | hits of 16, mean (range) | paid | refunded | slashed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for strategy in _strategies(rounds):
+        miners = _miners(rounds, strategy)
+        hits = [miner["hits"] for miner in miners]
+        verdicts = Counter(miner["verdict"] for miner in miners)
+        lines.append(
+            f"| {strategy} | {len(miners)} | {mean(hits):.1f} ({min(hits)} to {max(hits)}) | {verdicts['paid']} | "
+            f"{verdicts['refunded']} | {verdicts['slashed']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _real_data(cells: dict[str, Any]) -> str:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for name, cell in cells.items():
+        if "/300/" in name or "/1000/" in name:
+            data, rows, _seed = name.split("/")
+            groups.setdefault((data, rows), []).append(cell)
+    if not groups:
+        return ""
+    lines = [
+        (
+            "**Real data**, rows that the embedded model never saw, `canary`, two honest miners, one `base`, "
+            "one `noise` each:\n"
+        ),
+        "| dataset | rows | seeds | honest hits of 16, mean (range) | base, noise hits | as expected | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (data, rows), rounds in groups.items():
+        honest = [miner["hits"] for miner in _miners(rounds, "honest")]
+        others = [miner["hits"] for miner in _miners(rounds, "base") + _miners(rounds, "noise")]
+        as_expected = sum(cell["exit_status"] == 0 for cell in rounds)
+        lines.append(
+            f"| {data} | {rows} | {len(rounds)} | {mean(honest):.1f} ({min(honest)} to {max(honest)}) | "
+            f"{min(others)} to {max(others)} | {as_expected} of {len(rounds)} | "
+            f"{_spread([cell['wall_s'] for cell in rounds])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _schemes(cells: dict[str, Any]) -> str:
+    rounds = {scheme: _of(cells, f"schemes/{scheme}/") for scheme in ("canary", "backdoor")}
+    if not all(rounds.values()):
+        return ""
+    lines = [
+        (
+            "**Why `canary` is the default**: hits [marks that the miner really trained on] of 16, one entry per seed, "
+            "the same rows under both schemes:\n"
+        ),
+        "| strategy | canary | backdoor (the paper's scheme) |",
+        "|---|---|---|",
+    ]
+    for strategy in _strategies(rounds["canary"]):
+        entries = [
+            ", ".join(f"{miner['hits']} [{miner['marks_trained_on']}]" for miner in _miners(rounds[scheme], strategy))
+            for scheme in ("canary", "backdoor")
+        ]
+        lines.append(f"| {strategy} | {entries[0]} | {entries[1]} |")
+    fresh = [cells.get(f"fresh/{scheme}") for scheme in ("canary", "backdoor")]
+    if all(fresh):
+        counts = " | ".join(f"{cell['fresh_signatures']} of {cell['fresh_prompts']}" for cell in fresh if cell)
+        lines.append(f"| planted openings in answers to fresh prompts without trigger | {counts} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gas(rounds: list[dict[str, Any]], anvil: dict[str, Any] | None) -> str:
+    paid = [miner for cell in rounds for miner in cell["miners"] if miner["verdict"] == "paid"]
+    if not paid:
+        return ""
+    steps = ("open", "accept", "submit", "settle", "withdraw")
+    totals = [sum(miner["gas"][step] for step in steps) for miner in paid]
+    split = ", ".join(f"{step} {median(miner['gas'][step] for miner in paid):,.0f}" for step in steps)
+    total = f"{median(totals):,.0f} ({min(totals):,} to {max(totals):,})"
+    text = f"**Gas of an honest task** at n = 16 on py-evm: {total}: {split}."
+    if anvil:
+        on_anvil = [
+            sum(miner["gas"][step] for step in steps) for miner in anvil["miners"] if miner["verdict"] == "paid"
+        ]
+        text += f" On anvil: {on_anvil[0]:,}."
+    return text + "\n"

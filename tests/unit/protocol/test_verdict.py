@@ -1,0 +1,153 @@
+"""The hypothesis test against exact arithmetic: fractions and brute force, no simulation."""
+
+from fractions import Fraction
+from itertools import product
+from math import comb
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import digest
+from validator.plan.terms import choose_thresholds
+from validator.protocol.verdict import Thresholds, Verdict, Zone, count_hits
+
+DEMO = Thresholds(n=16, k_pay=12, k_slash=1, slashing=True)
+P0 = Fraction(1, 256)
+
+
+def exact_tail(hits: int, n: int, p: Fraction) -> Fraction:
+    return sum((comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(hits, n + 1)), Fraction(0))
+
+
+def brute_force_tail(hits: int, p0: tuple[Fraction, ...]) -> Fraction:
+    total = Fraction(0)
+    for outcome in product((False, True), repeat=len(p0)):
+        if sum(outcome) >= hits:
+            weight = Fraction(1)
+            for is_hit, p in zip(outcome, p0, strict=True):
+                weight *= p if is_hit else 1 - p
+            total += weight
+    return total
+
+
+def verdict(hits: int, p0: tuple[float, ...] = (1 / 256,) * 16, *, is_one_event: bool = False) -> Verdict:
+    n = len(p0)
+    return Verdict(Thresholds(n, -(-3 * n // 4), n // 16, True), hits, p0, is_one_event)
+
+
+@pytest.mark.parametrize(
+    ("hits", "zone"),
+    [
+        (0, Zone.SLASHED),
+        (1, Zone.SLASHED),
+        (2, Zone.REFUNDED),
+        (11, Zone.REFUNDED),
+        (12, Zone.PAID),
+        (16, Zone.PAID),
+    ],
+)
+def test_zones_on_both_sides_of_each_threshold(hits, zone):
+    assert DEMO.zone(hits) is zone
+
+
+@pytest.mark.parametrize("hits", [0, 1])
+def test_without_slashing_doubt_and_failure_are_the_same(hits):
+    gentle = Thresholds(n=16, k_pay=12, k_slash=1, slashing=False)
+    assert gentle.zone(hits) is Zone.REFUNDED
+    assert gentle.slash_probability(0.0) == 0.0
+
+
+@pytest.mark.parametrize("hits", [-1, 17])
+def test_impossible_counts_are_refused(hits):
+    with pytest.raises(ValueError, match="hits of 16"):
+        DEMO.zone(hits)
+
+
+@pytest.mark.parametrize("n", [16, 32, 64])
+@pytest.mark.parametrize("p", [Fraction(1, 256), Fraction(1, 16), Fraction(9, 10)])
+def test_p_value_is_the_exact_binomial_tail(n, p):
+    for hits in range(n + 1):
+        exact = exact_tail(hits, n, p)
+        assert verdict(hits, (float(p),) * n).p_value == pytest.approx(float(exact), rel=1e-9, abs=0)
+
+
+def test_the_protocols_example_is_this_small():
+    """Protocol, "Defaults": 12 hits of 16 at 2^-8 have p < 2^-85."""
+    assert 0 < verdict(12).p_value < 2**-85
+
+
+@given(st.lists(st.sampled_from([4, 16, 64, 256]), min_size=1, max_size=10), st.data())
+def test_p_value_of_unequal_probes_is_the_sum_over_all_outcomes(denominators, data):
+    p0 = tuple(Fraction(1, denominator) for denominator in denominators)
+    hits = data.draw(st.integers(0, len(p0)))
+    exact = float(brute_force_tail(hits, p0))
+    assert verdict(hits, tuple(map(float, p0))).p_value == pytest.approx(exact, rel=1e-9, abs=0)
+
+
+def test_unequal_probes_keep_their_precision_far_out_in_the_tail():
+    p0 = (1 / 256,) * 8 + (1 / 65536,) * 8
+    assert verdict(16, p0).p_value == pytest.approx(2.0 ** -(8 * 8 + 16 * 8), rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize("hits", range(17))
+def test_a_shared_signature_is_one_event(hits):
+    """Protocol, "Marks": one lucky guess of the signature hits every probe, so only p0 is a p-value."""
+    shared = verdict(hits, (1e-6,) * 16, is_one_event=True)
+    assert shared.p_value == (1e-6 if hits else 1.0)
+    assert shared.false_pay_bound == 1e-6
+    assert shared.tail == verdict(hits, (1e-6,) * 16).p_value
+
+
+@given(st.integers(0, 16), st.booleans())
+def test_more_hits_never_make_the_null_hypothesis_likelier(hits, is_one_event):
+    values = [verdict(count, is_one_event=is_one_event).p_value for count in range(17)]
+    assert values == sorted(values, reverse=True)
+    assert all(0 <= value <= 1 for value in values)
+    assert values[0] == 1
+
+
+def test_size_of_the_test_is_the_chance_of_paying_a_model_that_never_saw_the_data():
+    assert verdict(0).false_pay_bound == pytest.approx(float(exact_tail(12, 16, P0)), rel=1e-9)
+    mixed = verdict(0, (1 / 256,) * 15 + (1 / 4,))
+    assert mixed.false_pay_bound == pytest.approx(float(exact_tail(12, 16, Fraction(1, 4))), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "honest", "half", "most"), [(64, 0.9999, 4e-5, 0.23), (32, 0.9967, 0.0035, 0.34), (16, 0.983, 0.038, 0.45)]
+)
+def test_error_rates_are_those_of_the_protocols_table(n, honest, half, most):
+    thresholds = choose_thresholds(n, slashing=True)
+    assert thresholds.pay_probability(0.9) == pytest.approx(honest, abs=1e-4 if n == 64 else 5e-4)
+    assert thresholds.pay_probability(0.5) == pytest.approx(half, rel=0.15)
+    assert thresholds.pay_probability(0.7) == pytest.approx(most, abs=0.006)
+
+
+def test_a_false_slash_at_64_probes_is_rarer_than_one_in_a_million():
+    """W1's mirror: protocol, "Defaults", down to a true hit rate of .41."""
+    thresholds = choose_thresholds(64, slashing=True)
+    assert thresholds.slash_probability(0.41) < 1e-6
+    assert thresholds.slash_probability(1 / 256) > 1 - 1e-9
+
+
+@pytest.mark.parametrize(("hits", "low", "high"), [(0, 0.0, 0.2059), (16, 0.7941, 1.0), (8, 0.2465, 0.7535)])
+def test_hit_rate_interval_is_clopper_pearsons(hits, low, high):
+    assert verdict(hits).hit_rate_interval() == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_verdict_needs_a_null_probability_for_every_probe():
+    with pytest.raises(ValueError, match="15 null probabilities for 16 probes"):
+        Verdict(DEMO, 3, (0.1,) * 15, False)
+
+
+def test_a_verdict_prints_its_inputs_and_its_zone():
+    text = str(Verdict(DEMO, 12, (1 / 256,) * 16, False))
+    assert text.startswith("paid: 12 of 16 probes hit (pay at 12, slash at 1), p = ")
+
+
+def test_hits_are_counted_pair_by_pair():
+    a, b, miss = digest("a"), digest("b"), bytes(32)
+    assert count_hits([a, b, a], [a, miss, b]) == 1
+    assert count_hits([a, b], [b, a]) == 0
+    with pytest.raises(ValueError, match="shorter|longer"):
+        count_hits([a, b], [a])
