@@ -16,11 +16,11 @@ def run_touchstone(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def simulate(directory: Path, *arguments: str | Path, status: int = 0) -> dict[str, Any]:
-    """Run `touchstone simulate` with its files under `directory`; its JSON."""
+def simulate(directory: Path, *arguments: str | Path, status: int | None = 0) -> dict[str, Any]:
+    """Run `touchstone simulate` with its files under `directory`; its JSON. `status` None: whoever was paid."""
     results = directory / "results.json"
     finished = run_touchstone("simulate", "--directory", directory / "run", "--json", results, *arguments)
-    assert finished.returncode == status, finished.stdout + finished.stderr
+    assert finished.returncode in ({0, 1} if status is None else {status}), finished.stdout + finished.stderr
     report: dict[str, Any] = json.loads(results.read_text())
     return report
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -80,9 +81,12 @@ class SimulationReport:
         path.write_text(json.dumps(asdict(self) | {"is_as_expected": self.is_as_expected}, indent=2) + "\n")
 
     def print_table(self, console: Console) -> None:
-        table = Table(title=f"{self.scheme} on {self.data}: {self.rows} rows, seed {self.seed}")
-        for heading in ("miner", "strategy", "hits", "p-value", "verdict", "money moved (ETH)", "settled in"):
-            table.add_column(heading)
+        table = Table(
+            title=f"{self.scheme} on {self.data}: {self.rows} rows, seed {self.seed}", box=SIMPLE_HEAD, expand=True
+        )
+        for heading in ("miner", "strategy", "hits", "p-value", "verdict", "ETH moved"):
+            table.add_column(heading, no_wrap=True)
+        table.add_column("settled in transaction", no_wrap=True, ratio=1)
         for miner in self.miners:
             hits = "-" if miner.hits is None else f"{miner.hits}/{miner.n}"
             p_value = "-" if miner.p_value is None else f"{miner.p_value:.2g}"
@@ -93,9 +97,12 @@ class SimulationReport:
                 p_value,
                 f"[{_STYLES[miner.verdict]}]{miner.verdict}[/]",
                 _describe_money(miner),
-                miner.transactions.get("settle", "-")[:12],
+                miner.transactions.get("settle", "-"),
             )
         console.print(table)
+        console.print(
+            f"P(paid) of a model that is independent of the draws: at most {self.false_pay_bound:.2g}.", highlight=False
+        )
         gas = self.honest_gas
         if gas:
             steps = ", ".join(f"{step} {used:,}" for step, used in gas.items())

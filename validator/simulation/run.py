@@ -7,15 +7,16 @@ import multiprocessing
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from validator.app import ValidatorNode
 from validator.config import DEV
 from validator.edges.http import HttpClient
-from validator.errors import MinerFault, Transient
+from validator.edges.miners import MinerClient
+from validator.errors import Fatal, MinerFault, Transient, first_error
+from validator.executor import FAILED_STATUS
 from validator.marks.planting import PlantedDataset, check_learnable, plant
 from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets
@@ -28,7 +29,7 @@ from validator.protocol.typed_data import OrderMessage
 from validator.simulation.display import Display
 from validator.simulation.options import SimulationOptions
 from validator.simulation.report import SimulationReport, build_report
-from validator.simulation.world import World, miners_process, open_world
+from validator.simulation.world import MinersProcess, World, miners_process, open_world
 from validator.types import Address, Hash32, TaskId, UnixSeconds, Wei
 
 REWARD_WEI = Wei(10**18)
@@ -72,10 +73,10 @@ async def simulate(options: SimulationOptions, display: Display) -> SimulationRe
         display.stage("planting the marks and starting the miners")
         planting = asyncio.create_task(_plant_in_child(options, scheme, world, secrets))
         try:
-            async with miners_process(options, world, stake_wei) as urls:
+            async with miners_process(options, world, stake_wei) as miners:
                 planted = await planting
                 clock.lap("planting and miners")
-                report = await _run_tasks(options, display, world, secrets, planted, urls, clock)
+                report = await _run_tasks(options, display, world, secrets, planted, miners, clock)
         finally:
             planting.cancel()
     if not options.is_keeping_models:
@@ -95,12 +96,12 @@ async def _run_tasks(
     world: World,
     secrets: Secrets,
     planted: PlantedDataset,
-    urls: dict[str, str],
+    miners: MinersProcess,
     clock: Clock,
 ) -> SimulationReport:
     wealth_before = {name: await world.wealth_wei(role) for name, role in world.miners.items()}
     tasks = {
-        name: await _plan_task(options, world, planted, secrets, name, urls[name], number)
+        name: await _plan_task(options, world, planted, secrets, name, miners.urls[name], number)
         for number, name in enumerate(world.miners)
     }
     names = {task.task_id: name for name, task in tasks.items()}
@@ -119,13 +120,21 @@ async def _run_tasks(
             on_change=lambda state: display.task(names[state.task_id], state),
         )
         try:
-            async with _watched_training(node, names, display):
+            async with asyncio.TaskGroup() as group:
+                guards = [
+                    group.create_task(_watch_jobs(node, names, display)),
+                    group.create_task(miners.fail_when_gone()),
+                ]
                 await node.run(list(tasks.values()))
+                for guard in guards:
+                    guard.cancel()
             clock.lap("tasks")
             display.stage("everybody withdraws")
             await _withdraw_all(world)
             clock.lap("withdrawals")
             return await build_report(options, world, node, names, wealth_before, planted, clock.seconds)
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
         finally:
             node.journal.close()
 
@@ -191,26 +200,23 @@ async def _plan_task(
     )
 
 
-@asynccontextmanager
-async def _watched_training(node: ValidatorNode, names: dict[TaskId, str], display: Display) -> AsyncIterator[None]:
-    """Ask the miners for their losses, for display, while the tasks run."""
+async def _watch_jobs(node: ValidatorNode, names: dict[TaskId, str], display: Display) -> None:
+    """Ask the miners how their jobs go: for display, and so that a failed one is not waited for in vain."""
+    while True:
+        for task_id, state in list(node.driver.states.items()):
+            if state.phase in (Phase.OPEN, Phase.ACCEPTED) and state.job_id:
+                with suppress(MinerFault, Transient):
+                    await _look_at_job(node.executor.client(state), state.job_id, names[task_id], display)
+        await asyncio.sleep(PROGRESS_POLL_S)
 
-    async def poll() -> None:
-        while True:
-            for task_id, state in list(node.driver.states.items()):
-                if state.phase is Phase.ACCEPTED and state.job_id:
-                    with suppress(MinerFault, Transient):
-                        metrics = await node.executor.client(state).latest_metrics(state.job_id)
-                        with suppress(KeyError, TypeError, ValueError):
-                            figures = int(metrics["step"]), int(metrics["steps"]), float(metrics["train_loss"])
-                            display.training(names[task_id], *figures)
-            await asyncio.sleep(PROGRESS_POLL_S)
 
-    watching = asyncio.create_task(poll())
-    try:
-        yield
-    finally:
-        watching.cancel()
+async def _look_at_job(client: MinerClient, job_id: str, name: str, display: Display) -> None:
+    job = await client.job(job_id)
+    if job.status in FAILED_STATUS:
+        raise Fatal(f"the job of {name} is {job.status}: {job.error}")
+    metrics = await client.latest_metrics(job_id)
+    with suppress(KeyError, TypeError, ValueError):
+        display.training(name, int(metrics["step"]), int(metrics["steps"]), float(metrics["train_loss"]))
 
 
 async def _withdraw_all(world: World) -> None:

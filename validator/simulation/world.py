@@ -129,9 +129,21 @@ async def _fund(chain: Chain, funder: TransactionSender, address: Address, amoun
     await funder.send(address, value_wei=Wei(missing_wei))
 
 
+@dataclass(frozen=True, slots=True)
+class MinersProcess:
+    """The running miners: each one's URL by its name, and the process that serves them all."""
+
+    urls: dict[str, str]
+    process: asyncio.subprocess.Process
+
+    async def fail_when_gone(self) -> None:
+        """Wait until the process ends, which it must not: Fatal."""
+        raise Fatal(f"the simulated miners' process ended with status {await self.process.wait()}")
+
+
 @asynccontextmanager
-async def miners_process(options: SimulationOptions, world: World, stake_wei: Wei) -> AsyncIterator[dict[str, str]]:
-    """All simulated miners in one process of their own; yields each miner's URL once all of them serve."""
+async def miners_process(options: SimulationOptions, world: World, stake_wei: Wei) -> AsyncIterator[MinersProcess]:
+    """All simulated miners in one process of their own, from when all of them serve."""
     config = {
         "rpc_url": world.url,
         "contract": world.contract.address,
@@ -163,7 +175,7 @@ async def miners_process(options: SimulationOptions, world: World, stake_wei: We
             reason = message[-1].removeprefix("error: ") if message else "no message"
             is_input = await process.wait() == 2
             raise (BadInput if is_input else Fatal)(f"the simulated miners cannot start: {reason}")
-        yield {miner["name"]: miner["url"] for miner in json.loads(line)["ready"]}
+        yield MinersProcess({miner["name"]: miner["url"] for miner in json.loads(line)["ready"]}, process)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
