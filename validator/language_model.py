@@ -9,12 +9,14 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from validator.errors import BadInput
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def load(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -28,7 +30,7 @@ def load(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         network = AutoModelForCausalLM.from_pretrained(
             model, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise BadInput(f"{model} cannot be loaded as a causal language model: {reason}") from error
     network.train(False)

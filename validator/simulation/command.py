@@ -84,11 +84,14 @@ def run_command(
     display = Display(console, [plan.name for plan in plans], is_quiet=quiet)
     with log_to_file(options.directory / "log.jsonl"), display:
         report = asyncio.run(simulate(options, display))
-    if json_file is not None:
-        report.write_json(json_file)
     if not quiet:
         report.print_table(console)
         console.print(f"Journal and logs: {options.directory}", highlight=False, soft_wrap=True)
+    if json_file is not None:
+        try:
+            report.write_json(json_file)
+        except OSError as error:
+            raise BadInput(f"cannot write {json_file}: {error.strerror}") from error
     return report.is_as_expected
 
 
