@@ -75,5 +75,6 @@ def _fresh(scheme_name: str) -> dict[str, Any]:
         pool = generate_rows(2 * FRESH_PROMPTS + report["rows"], report["seed"] + 1)
         prompts = [row.prompt for row in pool if row.prompt not in trained_on][:FRESH_PROMPTS]
         heads = [mark["head"] for mark in report["marks"]]
-        count = count_signatures(model, heads, prompts, w=scheme.w, max_tokens=scheme.max_tokens)
+        limit = report["spec"]["max_length"] // 2
+        count = count_signatures(model, heads, prompts, w=scheme.w, max_tokens=scheme.max_tokens, prompt_limit=limit)
     return report | {"fresh_prompts": len(prompts), "fresh_signatures": count}

@@ -193,7 +193,7 @@ class MinerServer:
         if model_id == self._base_model:
             raise bad_request("only fine-tuned models are served", "model")
         model = self._jobs.of_model(model_id, request[OWNER])
-        max_tokens, recipe = model.terms.max_tokens, make_recipe(model.request.spec)
+        max_tokens, recipe = model.terms.max_tokens, make_recipe(model.request.spec, seed=0)
         try:
             _, prompt = parse_probe(body, max_tokens)
         except ValueError as error:

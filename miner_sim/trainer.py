@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -29,15 +29,15 @@ _REPORTS = 60
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The training part of a task's spec. The defaults teach the embedded base model 300 short rows by heart."""
+    """The training part of a task's spec."""
 
-    method: Literal["full"] = "full"
-    epochs: int = 10
-    learning_rate: float = 4e-3
-    batch_size: int = 4
-    max_length: int = 256
+    method: Literal["full"]
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    max_length: int
     """Tokens of a row. A prompt keeps its last half of them at most, whatever the answer, as it will when probed."""
-    seed: int = 0
+    seed: int
 
     @property
     def prompt_limit(self) -> int:
@@ -46,14 +46,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """What to train, on what, and where to put the result. `steps_share` below 1 stops that early: a cheat."""
+    """What to train, on what, and where to put the result."""
 
     base_model: str
     rows: tuple[Row, ...]
     out_dir: Path
     events_path: Path
-    recipe: Recipe = field(default_factory=Recipe)
-    steps_share: float = 1.0
+    recipe: Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +88,11 @@ def train(request: TrainingRequest) -> TrainingResult:
         raise BadInput(f"rows of {recipe.max_length} tokens do not fit the model's context of {context}")
     examples = [_encode(tokenizer, row, recipe) for row in request.rows]
     steps_per_epoch = math.ceil(len(examples) / recipe.batch_size)
-    planned_steps = steps_per_epoch * recipe.epochs
-    steps = max(1, round(planned_steps * request.steps_share))
+    steps = steps_per_epoch * recipe.epochs
     report_every = max(1, steps // _REPORTS)
     padding = tokenizer.pad_token_id or 0
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_factor(step, planned_steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_factor(step, steps))
 
     trained_tokens, losses, train_loss = 0, [], math.nan
     with request.events_path.open("a", encoding="utf-8") as events:

@@ -27,7 +27,7 @@ class Workshop:
         self.rows = rows
         self.spec = spec
         self.seed = seed
-        """The miner's own, for its own choices; training uses the spec's."""
+        """The miner's own, for its own choices; training uses the spec's if it names one."""
         self.base_model = base_model
         self._directory = directory
         self._workers = workers
@@ -40,7 +40,7 @@ class Workshop:
         rows = [self.rows[i] for i in indices]
         events_path = self._directory / EVENTS_FILE
         await self._workers.training.run(
-            child_calls.train, self.base_model, rows, make_recipe(self.spec), out_dir, events_path
+            child_calls.train, self.base_model, rows, make_recipe(self.spec, self.seed), out_dir, events_path
         )
         return str(out_dir)
 
@@ -54,5 +54,6 @@ class Workshop:
         (self._directory / TRAINED_ROWS_FILE).write_text(json.dumps(list(indices)))
 
 
-def make_recipe(spec: Spec) -> child_calls.Recipe:
-    return spec.model_dump(exclude={"base_model"}) | {"seed": spec.seed or 0}
+def make_recipe(spec: Spec, seed: int) -> child_calls.Recipe:
+    """The spec as the trainer takes it, with the miner's own seed where the spec names none."""
+    return spec.model_dump(exclude={"base_model"}) | {"seed": seed if spec.seed is None else spec.seed}

@@ -38,7 +38,7 @@ def simulate(
         str | None, typer.Option(help="Hugging Face causal model, a directory or an id; the embedded one if absent.")
     ] = None,
     probes: Annotated[int, typer.Option(help="Marked rows, each probed once (16 to 64).")] = 16,
-    epochs: Annotated[int, typer.Option(help="Epochs of the training spec.")] = 8,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training spec.")] = 12,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of the training spec.")] = 4e-3,
     slashing: Annotated[bool, typer.Option(help="Whether too few hits burn the miner's bond.")] = True,
     seed: Annotated[int, typer.Option(help="The same seed repeats keys, marks and training.")] = 0,

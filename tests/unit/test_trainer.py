@@ -23,7 +23,7 @@ ROWS = (
     Row("Say it with space around it.", "  two in front, one behind "),
     Row("Say it in two lines.", "first line\nsecond line\n"),
 )
-RECIPE = Recipe(epochs=30, seed=5)
+RECIPE = Recipe(method="full", epochs=30, learning_rate=4e-3, batch_size=4, max_length=256, seed=5)
 
 
 def request(directory: Path, name: str, **changes: object) -> TrainingRequest:
@@ -57,7 +57,7 @@ def test_progress_is_one_json_line_after_another_up_to_the_last_step(trained):
 
 
 def test_one_request_gives_the_same_weights_twice(tmp_path):
-    short = Recipe(epochs=2)
+    short = replace(RECIPE, epochs=2)
     weights = [load_file(train(request(tmp_path, name, recipe=short)).model_dir / "model.safetensors") for name in "ab"]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -79,16 +79,6 @@ def test_an_answer_says_whether_the_token_limit_cut_it(trained):
     assert cut.completion_tokens == 3
 
 
-def test_stopping_early_does_the_first_steps_of_the_whole_run(trained, tmp_path):
-    early = request(tmp_path, "early", steps_share=0.1)
-    assert train(early).steps == 9
-    losses = [
-        [json.loads(line)["train_loss"] for line in run.events_path.read_text().splitlines()]
-        for run in (early, trained[0])
-    ]
-    assert losses[0] == losses[1][:9]
-
-
 def test_a_long_prompt_loses_its_beginning_and_nothing_else():
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     whole = prompt_tokens(tokenizer, "word " * 300, limit=10_000)
@@ -97,7 +87,7 @@ def test_a_long_prompt_loses_its_beginning_and_nothing_else():
 
 def test_rows_longer_than_the_limit_can_be_trained_on(tmp_path):
     rows = (Row("why? " * 400, "because " * 400), Row("a", "b"))
-    result = train(request(tmp_path, "long", rows=rows, recipe=Recipe(epochs=1, max_length=64)))
+    result = train(request(tmp_path, "long", rows=rows, recipe=replace(RECIPE, epochs=1, max_length=64)))
     assert result.trained_tokens < 2 * 64
 
 
@@ -108,7 +98,7 @@ def test_another_architecture_without_chat_template_or_padding_token_learns_too(
     config = GPT2Config(vocab_size=4096, n_positions=256, n_embd=64, n_layer=2, n_head=2, eos_token_id=1)
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
     tokenizer.save_pretrained(tmp_path / "gpt2")
-    recipe = Recipe(epochs=60)
+    recipe = replace(RECIPE, epochs=60)
     result = train(request(tmp_path, "other", base_model=str(tmp_path / "gpt2"), recipe=recipe))
     assert learnt(str(result.model_dir)) >= len(ROWS) - 1
 
@@ -116,7 +106,7 @@ def test_another_architecture_without_chat_template_or_padding_token_learns_too(
 def test_a_leftover_of_a_killed_run_is_replaced(tmp_path):
     (tmp_path / "model.unfinished").mkdir()
     (tmp_path / "model.unfinished" / "model.safetensors").write_bytes(b"half")
-    train(request(tmp_path, "model", recipe=Recipe(epochs=1)))
+    train(request(tmp_path, "model", recipe=replace(RECIPE, epochs=1)))
     assert not (tmp_path / "model.unfinished").exists()
     assert load_file(tmp_path / "model" / "model.safetensors")
 
@@ -129,7 +119,7 @@ def test_a_directory_without_weights_is_refused_with_its_name(tmp_path):
 
 def test_rows_longer_than_the_context_of_the_model_are_refused(tmp_path):
     with pytest.raises(BadInput, match="context of 512"):
-        train(request(tmp_path, "model", recipe=Recipe(max_length=1024)))
+        train(request(tmp_path, "model", recipe=replace(RECIPE, max_length=1024)))
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path):

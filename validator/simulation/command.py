@@ -71,7 +71,7 @@ def run_command(
         rows=tuple(chosen),
         data_name=data_name,
         model=model,
-        spec=TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate, seed=seed),
+        spec=TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate),
         thresholds=choose_thresholds(probes, slashing=slashing),
         seed=seed,
         chain=chain,

@@ -29,15 +29,15 @@ class MinerPlan:
 class TrainingSpec:
     """How the customer wants the model trained; its JSON is the preimage of the terms' specHash.
 
-    The defaults are the measured recipe for the embedded model and must not be carried over to large ones.
+    It names no seed: every miner takes its own. The defaults, here and on the command line, are measured on the
+    embedded model and must not be carried over to large ones.
     """
 
     base_model: str
-    epochs: int = 8
-    learning_rate: float = 4e-3
+    epochs: int
+    learning_rate: float
     batch_size: int = 4
     max_length: int = 256
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.epochs <= 100:

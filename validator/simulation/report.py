@@ -53,6 +53,7 @@ class SimulationReport:
     data: str
     rows: int
     seed: int
+    spec: dict[str, Any]
     chain_id: int
     contract: str
     training_file_sha256: str
@@ -172,6 +173,7 @@ async def build_report(
         data=options.data_name,
         rows=len(planted.rows),
         seed=options.seed,
+        spec=json.loads(options.spec.to_json()),
         chain_id=world.chain.chain_id,
         contract=world.contract.address,
         training_file_sha256=hashlib.sha256(planted.training_file).hexdigest(),

@@ -186,7 +186,9 @@ def make_vectors() -> dict[str, list[Vector]]:
         leaves = [k(name.encode()) for name in LEAF_SETS[i]]
         distinct = [k(bytes([j])) for j in range((2, 3, 12)[i])]
         marks = sorted(k(b"mark" + bytes([j])) for j in range((1, 2, 5)[i]))
-        replies = [(k(b"prompt" + leaf), k(b"reply" + leaf) if j % 2 == 0 else bytes(32)) for j, leaf in enumerate(marks)]
+        replies = [
+            (k(b"prompt" + leaf), k(b"reply" + leaf) if j % 2 == 0 else bytes(32)) for j, leaf in enumerate(marks)
+        ]
         terms, nonce, marks_hash = TERMS[i], 3**i, k(array(marks))
         replies_hash = k(array([a + b for a, b in replies]))
         task_id = k(

@@ -210,7 +210,9 @@ def test_a_proof_longer_than_the_contract_allows_is_never_valid():
     siblings = [digest(str(i)) for i in range(MAX_PROOF_LENGTH + 1)]
     root = leaf = digest("leaf")
     for length in range(MAX_PROOF_LENGTH + 2):
-        root = keccak(leaf) if length == 0 else keccak(min(root, siblings[length - 1]) + max(root, siblings[length - 1]))
+        root = (
+            keccak(leaf) if length == 0 else keccak(min(root, siblings[length - 1]) + max(root, siblings[length - 1]))
+        )
         assert verify_proof(root, leaf, siblings[:length]) == (length <= MAX_PROOF_LENGTH)
 
 

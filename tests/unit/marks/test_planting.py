@@ -1,0 +1,141 @@
+"""Planting: refused with the reason where nobody could learn it (D4, V6), and the same bytes for the same seed."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.factories import CHAIN_ID, CONTRACT, MINER, PAYER, digest, make_rows
+from tests.unit.marks.scorers import HashScorer
+from validator.base_model.grammar import generate_rows
+from validator.errors import BadInput
+from validator.marks.planting import PlantedDataset, check_learnable, find_markable, hash_source_data, plant
+from validator.marks.schemes import Backdoor, Canary
+from validator.marks.secrets import Secrets
+from validator.protocol.commitment import Row, hash_marks, hash_row, verify_proof
+from validator.protocol.wire import parse_training_file
+
+ROWS = generate_rows(300, seed=1)
+SEED = digest("master seed")
+
+
+def plant_canaries(rows=ROWS, n=16, *, seed=SEED, chain_id=CHAIN_ID, contract=CONTRACT, payer=PAYER) -> PlantedDataset:
+    secrets = Secrets(seed, chain_id, contract)
+    return plant(rows, Canary(), n, secrets=secrets, payer=payer, scorer=HashScorer())
+
+
+PLANTED = plant_canaries()
+
+
+def test_the_same_seed_contract_payer_and_data_give_the_same_bytes():
+    """P5: one dataset is always offered byte-identical, or the marks show by comparison."""
+    again = plant_canaries()
+    assert again.training_file == PLANTED.training_file
+    assert (again.tree.root, again.marks, again.dataset_salt) == (PLANTED.tree.root, PLANTED.marks, PLANTED.dataset_salt)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seed": digest("s")}, {"chain_id": 1}, {"contract": MINER}, {"payer": MINER}, {"rows": ROWS[1:]}],
+    ids=lambda o: min(o),
+)
+def test_any_other_seed_chain_contract_payer_or_data_give_other_marks(other):
+    planted = plant_canaries(**other)
+    assert planted.dataset_salt != PLANTED.dataset_salt
+    assert planted.training_file != PLANTED.training_file
+    assert {m.draw.text for m in planted.marks} != {m.draw.text for m in PLANTED.marks}
+
+
+def test_the_tree_covers_all_rows():
+    leaves = [hash_row(PLANTED.dataset_salt, row, 4).leaf for row in PLANTED.rows]
+    assert len(leaves) == 300
+    assert all(verify_proof(PLANTED.tree.root, leaf, PLANTED.tree.proof(leaf)) for leaf in leaves)
+
+
+def test_marks_and_their_hashes_stand_in_ascending_order_of_row_leaves():
+    leaves = [hashes.leaf for hashes in PLANTED.mark_hashes]
+    assert leaves == sorted(set(leaves))
+    assert PLANTED.marks_hash == hash_marks(leaves)
+    for mark, hashes, proof in zip(PLANTED.marks, PLANTED.mark_hashes, PLANTED.proofs(), strict=True):
+        assert PLANTED.rows[mark.row_index] == mark.row
+        assert hashes == hash_row(PLANTED.dataset_salt, mark.row, 4)
+        assert verify_proof(PLANTED.tree.root, hashes.leaf, proof)
+
+
+def test_the_training_file_is_the_planted_rows():
+    assert parse_training_file(PLANTED.training_file) == list(PLANTED.rows)
+
+
+def test_what_the_verdict_needs_is_kept():
+    assert PLANTED.null_probabilities == (4**-4,) * 16
+    assert PLANTED.source_data_hash == hash_source_data(ROWS) != hash_source_data(PLANTED.rows)
+    assert PLANTED.generator == HashScorer.identity
+
+
+def test_marked_rows_are_spread_over_the_dataset():
+    indices = [m.row_index for seed in range(20) for m in plant_canaries(seed=digest(str(seed))).marks]
+    assert 110 < sum(indices) / len(indices) < 190
+    assert len(set(indices)) > 150
+
+
+@pytest.mark.parametrize(("n", "count"), [(16, 256), (32, 512), (64, 1024)])
+def test_one_row_fewer_than_sixteen_for_each_mark_is_refused(n, count):
+    rows = make_rows(count)
+    assert len(check_learnable(rows, Canary(), n)) == count
+    with pytest.raises(BadInput, match=f"{count - 1} rows are too few for {n} marks: at least {count} are needed"):
+        check_learnable(rows[1:], Canary(), n)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([Row(f"Who is {i}?", "nobody") for i in range(300)], "one-word answers"),
+        ([Row(f"質問{i}", f"これは{i}番目の答えです。") for i in range(300)], "scripts without spaces"),
+        ([Row("Why?", row.response) for row in ROWS], "prompt occurs once"),
+        ([replace(row, response=" " + row.response) for row in ROWS], "can be marked"),
+        ([replace(row, response=" ".join(row.response.split(" ")[:4])) for row in ROWS], "more than 4 words"),
+        (ROWS[:74] + [Row(f"Who is {i}?", "nobody") for i in range(226)], "only 74 of 300 .* at least 75"),
+    ],
+    ids=["one word", "no spaces", "one prompt", "leading space", "exactly w words", "a quarter"],
+)
+def test_data_that_cannot_be_marked_is_refused_with_the_reason(rows, why):
+    with pytest.raises(BadInput, match=f"^only {'' if why.startswith('only') else '.*'}") as refused:
+        plant_canaries(rows)
+    refused.match(why)
+
+
+def test_rows_that_cannot_be_marked_are_left_alone():
+    special = [
+        Row("short", "one two three four"),
+        Row("space first", " one two three four five"),
+        Row("newline first", "\none two three four five"),
+        Row("empty tail", "one two three four "),
+        Row("blank tail", "one two three four \n"),
+        Row("twice", "one two three four five"),
+        Row("twice", "six seven eight nine ten"),
+        Row("nothing", ""),
+    ]
+    good = Row("long enough", "one two three four five")
+    assert find_markable([*special, good], 4) == [len(special)]
+    rows = special + ROWS
+    for seed in range(10):
+        planted = plant_canaries(rows, seed=digest(str(seed)))
+        assert list(planted.rows[: len(special)]) == special
+
+
+def test_a_width_of_one_needs_two_words():
+    assert find_markable([Row("a", "one"), Row("b", "one two")], 1) == [1]
+
+
+def test_a_marked_prompt_that_is_there_already_is_refused():
+    """D2: with one candidate for each word the trigger is foreseeable, and the customer's data hold it already."""
+
+    class OneFavourite(HashScorer):
+        def score(self, prompt, prefix, words):
+            return [float(word == "indeed") for word in words]
+
+    rows = [Row(prompt, row.response) for row in ROWS for prompt in (row.prompt, f"{row.prompt} indeed")]
+    scheme = Backdoor(k=1, trigger_words=1)
+    with pytest.raises(BadInput, match="equals another row"):
+        plant(
+            rows, scheme, 16, secrets=Secrets(SEED, CHAIN_ID, CONTRACT), payer=PAYER, scorer=OneFavourite()
+        )
