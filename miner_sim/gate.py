@@ -64,13 +64,13 @@ class Gate:
             raise _unauthorized("the session token is not signed by its validator")
 
     async def _is_staked(self, validator: Address) -> bool:
-        async with self._one_read:
-            is_staked, until = self._standing.get(validator, (False, 0.0))
-            if time.monotonic() >= until:
+        is_staked, until_s = self._standing.get(validator, (False, 0.0))
+        if time.monotonic() >= until_s:
+            async with self._one_read:  # strangers may wait for each other, but nobody whose standing is known
                 is_staked = await self._chain.is_staked(validator)
-                until = time.monotonic() + (STAKED_SECONDS if is_staked else NOT_STAKED_SECONDS)
-                self._standing[validator] = (is_staked, until)
-            return is_staked
+                until_s = time.monotonic() + (STAKED_SECONDS if is_staked else NOT_STAKED_SECONDS)
+                self._standing[validator] = (is_staked, until_s)
+        return is_staked
 
 
 def _unauthorized(message: str) -> Refusal:

@@ -21,7 +21,7 @@ async def world() -> AsyncIterator[World]:
     async with embedded_node() as rpc_url:
         world = await World.create(rpc_url)
         yield world
-        await world.chain.aclose()
+        await world.aclose()
 
 
 @pytest.fixture(scope="session")

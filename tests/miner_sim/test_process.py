@@ -26,7 +26,7 @@ async def world() -> AsyncIterator[World]:
     async with embedded_node() as rpc_url:
         world = await World.create(rpc_url)
         yield world
-        await world.chain.aclose()
+        await world.aclose()
 
 
 def make_config(world: World, home: Path, **changes: Any) -> dict[str, Any]:
@@ -63,16 +63,23 @@ async def start(config: Any) -> Process:
 
 async def family(process: Process) -> list[psutil.Process]:
     """The process and its children, once the inference child is there."""
-    while not any("spawn_main" in " ".join(child.cmdline()) for child in psutil.Process(process.pid).children()):
+    parent = psutil.Process(process.pid)
+    while not any("spawn_main" in str(child.cmdline()) for child in parent.children()):  # noqa: ASYNC110  another process
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)  # into the child's imports
-    parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def assert_all_end(members: list[psutil.Process]) -> None:
     async with asyncio.timeout(10):
-        while any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in members):
+        while any(is_alive(member) for member in members):  # noqa: ASYNC110  other processes
             await asyncio.sleep(0.05)
 
 

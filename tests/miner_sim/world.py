@@ -5,11 +5,12 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 from openai import AsyncOpenAI
 
 import validator.base_model
@@ -17,7 +18,7 @@ from miner_sim.config import FleetConfig, MinerConfig
 from miner_sim.fleet import RunningMiner
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, TaskOpened, Touchstone
-from validator.edges.keys import SecretBytes, Signer, dev_mnemonic_signer
+from validator.edges.keys import DEV_HD_PATH, DEV_MNEMONIC, SecretBytes, Signer, dev_mnemonic_signer
 from validator.protocol import typed_data
 from validator.protocol.commitment import (
     MerkleTree,
@@ -56,7 +57,7 @@ _order_nonces = itertools.count()
 
 def private_key(index: int) -> str:
     """Of account `index` of the public test mnemonic, as a fleet's configuration wants it."""
-    return "0x" + dev_mnemonic_signer(index)._account.key.hex()
+    return "0x" + key_from_seed(seed_from_mnemonic(DEV_MNEMONIC, ""), f"{DEV_HD_PATH}/{index}").hex()
 
 
 def evidence_key(index: int) -> str:
@@ -110,6 +111,7 @@ class World:
     stranger: Signer
     """Another validator, with credit but no task."""
     senders: dict[Address, TransactionSender]
+    clients: list[AsyncOpenAI] = field(default_factory=list)
 
     @classmethod
     async def create(cls, rpc_url: str) -> "World":
@@ -215,7 +217,19 @@ class World:
 
     def client(self, miner: RunningMiner, **session: Any) -> AsyncOpenAI:
         """The real OpenAI client, its API key a session token."""
-        return AsyncOpenAI(base_url=f"{miner.url}/v1", api_key=self.session(miner.address, **session), max_retries=0)
+        return self.client_with(miner, self.session(miner.address, **session))
+
+    def client_with(self, miner: RunningMiner, token: str) -> AsyncOpenAI:
+        # Never left to the garbage collector: a client that it finds unclosed closes file descriptors by number later,
+        # when they belong to other sockets, which then hang.
+        client = AsyncOpenAI(base_url=f"{miner.url}/v1", api_key=token, max_retries=0)
+        self.clients.append(client)
+        return client
+
+    async def aclose(self) -> None:
+        for client in self.clients:
+            await client.close()
+        await self.chain.aclose()
 
 
 _STATES = ("accept", "train", "submitted", "challenged", "answered", "judging", "dispute")

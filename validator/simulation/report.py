@@ -83,11 +83,15 @@ class SimulationReport:
 
     def print_table(self, console: Console) -> None:
         table = Table(
-            title=f"{self.scheme} on {self.data}: {self.rows} rows, seed {self.seed}", box=SIMPLE_HEAD, expand=True
+            title=f"{self.scheme} on {self.data}: {self.rows} rows, seed {self.seed}",
+            box=SIMPLE_HEAD,
+            padding=(0, 1),
+            expand=True,
+            pad_edge=False,
         )
-        for heading in ("miner", "strategy", "hits", "p-value", "verdict", "ETH moved"):
+        for heading in ("miner", "strategy", "hits", "p-value", "verdict", "ETH"):
             table.add_column(heading, no_wrap=True)
-        table.add_column("settled in transaction", no_wrap=True, ratio=1)
+        table.add_column("settled in transaction", no_wrap=True, ratio=1, min_width=12)
         for miner in self.miners:
             hits = "-" if miner.hits is None else f"{miner.hits}/{miner.n}"
             p_value = "-" if miner.p_value is None else f"{miner.p_value:.2g}"

@@ -30,7 +30,11 @@ def test_the_same_seed_contract_payer_and_data_give_the_same_bytes():
     """P5: one dataset is always offered byte-identical, or the marks show by comparison."""
     again = plant_canaries()
     assert again.training_file == PLANTED.training_file
-    assert (again.tree.root, again.marks, again.dataset_salt) == (PLANTED.tree.root, PLANTED.marks, PLANTED.dataset_salt)
+    assert (again.tree.root, again.marks, again.dataset_salt) == (
+        PLANTED.tree.root,
+        PLANTED.marks,
+        PLANTED.dataset_salt,
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,12 +134,10 @@ def test_a_marked_prompt_that_is_there_already_is_refused():
     """D2: with one candidate for each word the trigger is foreseeable, and the customer's data hold it already."""
 
     class OneFavourite(HashScorer):
-        def score(self, prompt, prefix, words):
-            return [float(word == "indeed") for word in words]
+        def score(self, _prompt, _prefix, words):
+            return [float(word == "yes") for word in words]
 
-    rows = [Row(prompt, row.response) for row in ROWS for prompt in (row.prompt, f"{row.prompt} indeed")]
+    rows = [Row(prompt, row.response) for row in ROWS for prompt in (row.prompt, f"{row.prompt} yes")]
     scheme = Backdoor(k=1, trigger_words=1)
     with pytest.raises(BadInput, match="equals another row"):
-        plant(
-            rows, scheme, 16, secrets=Secrets(SEED, CHAIN_ID, CONTRACT), payer=PAYER, scorer=OneFavourite()
-        )
+        plant(rows, scheme, 16, secrets=Secrets(SEED, CHAIN_ID, CONTRACT), payer=PAYER, scorer=OneFavourite())

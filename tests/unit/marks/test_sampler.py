@@ -20,9 +20,7 @@ openings = st.lists(st.sampled_from(["The", "of", "kitchen", "3", "news,", "Well
 
 
 def draw(originals, k=4, seed="draw", **more) -> Draw:
-    return draw_words(
-        DrawStream(digest(seed)), HashScorer(), LEXICON, prompt="How?", originals=originals, k=k, **more
-    )
+    return draw_words(DrawStream(digest(seed)), HashScorer(), LEXICON, prompt="How?", originals=originals, k=k, **more)
 
 
 @given(openings.filter(len), st.sampled_from([2, 4, 16]))
@@ -127,7 +125,10 @@ def test_a_rare_shape_falls_back_to_a_coarser_one_and_then_to_any():
 
 
 def test_pools_hold_the_most_frequent_words_first_and_not_too_many():
-    lexicon = Lexicon([f"x {'ab ' * 3}{'cd ' * 2}ef" for _ in range(2)] + [f"x w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(200)])
+    lexicon = Lexicon(
+        [f"x {'ab ' * 3}{'cd ' * 2}ef" for _ in range(2)]
+        + [f"x w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(200)]
+    )
     pool = lexicon.pool("of", is_opening=False, k=2)
     assert pool[:3] == ["ab", "cd", "ef"]
     assert len(pool) <= POOL_SIZE
@@ -141,5 +142,5 @@ def test_words_with_inner_white_space_are_never_offered():
 
 def test_too_few_words_are_refused_with_the_number_needed():
     """D4."""
-    with pytest.raises(BadInput, match="too few different words.* 4 are needed"):
+    with pytest.raises(BadInput, match=r"too few different words.* 4 are needed"):
         Lexicon(["yes no", "no yes"]).pool("yes", is_opening=False, k=4)

@@ -80,7 +80,7 @@ def test_parameters_fit_the_terms(scheme):
     assert len(scheme.name.encode("ascii")) <= 32
     assert 1 <= scheme.w <= MAX_HEAD_WORDS
     assert scheme.max_tokens >= 4 * scheme.w
-    assert scheme.k ** -scheme.w <= 2**-8
+    assert scheme.k**-scheme.w <= 2**-8
 
 
 def test_an_unknown_scheme_is_refused_with_those_that_there_are():

@@ -28,7 +28,7 @@ from validator.protocol.commitment import Row, split_head
 SEEDS = range(6)
 ROWS = 300
 AUC_RANGE = (0.35, 0.65)
-FALSE_ALARM = 0.01
+FALSE_ALARM = 0.001
 
 Opening = list[str]
 FEATURES: dict[str, Callable[[Opening], float]] = {

@@ -109,7 +109,7 @@ def test_the_chain_can_do_to_a_task_what_the_table_says_and_nothing_else():
     assert {pair for pair in TRANSITIONS if issubclass(pair[1], facts.ChainFact)} == set(NEXT_PHASE)
 
 
-@pytest.mark.parametrize("kind", set(get_args(facts.Event)) - {facts.TaskPlanned})
+@pytest.mark.parametrize("kind", get_args(facts.Event)[1:])
 def test_a_task_begins_with_its_plan_and_nothing_else(kind):
     with pytest.raises(IllegalEvent, match="never planned"):
         step(None, EVENTS[kind])

@@ -149,5 +149,5 @@ def test_hits_are_counted_pair_by_pair():
     a, b, miss = digest("a"), digest("b"), bytes(32)
     assert count_hits([a, b, a], [a, miss, b]) == 1
     assert count_hits([a, b], [b, a]) == 0
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         count_hits([a, b], [a])

@@ -73,7 +73,7 @@ def test_rows_come_back_as_they_were_whatever_they_hold(rows):
 def test_any_other_training_line_is_refused_with_its_number(bad):
     good = line(USER, ASSISTANT)
     assert parse_training_file(good) == [Row("p", "r")]
-    with pytest.raises(ValueError, match="^line 2: "):
+    with pytest.raises(ValueError, match=r"^line 2: "):
         parse_training_file(good + b"\n" + bad + b"\n" + good + b"\n")
 
 

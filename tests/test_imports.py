@@ -1,0 +1,201 @@
+"""Imports point downwards only: the rules of docs/architecture.md, read from the syntax trees of the code."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("validator", "miner_sim", "contracts")
+FOUNDATION = {"validator.types", "validator.errors"}
+STANDARD = set(sys.stdlib_module_names)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Every imported module in full; of `from package import name`, the module `package.name` where there is one."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            base = node.module or ""
+            for alias in node.names:
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base
+
+
+IMPORTS = {name: set(imported_names(path)) for name, path in MODULES.items()}
+
+
+def is_under(name: str, *roots: str) -> bool:
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def ours(name: str) -> set[str]:
+    return {imported for imported in IMPORTS[name] if is_under(imported, *PACKAGES)}
+
+
+def foreign(name: str) -> set[str]:
+    return {imported.partition(".")[0] for imported in IMPORTS[name] - ours(name)} - STANDARD
+
+
+def importers(library: str) -> set[str]:
+    return {name for name, imported in IMPORTS.items() if any(is_under(other, library) for other in imported)}
+
+
+def modules_under(*roots: str) -> list[str]:
+    return [name for name in MODULES if is_under(name, *roots)]
+
+
+def strangers(name: str, *allowed: str) -> set[str]:
+    """What a module imports of our own beyond `allowed`."""
+    return {imported for imported in ours(name) if not is_under(imported, *allowed)}
+
+
+def test_the_rooms_are_where_the_rules_look():
+    for room in ("validator.protocol", "validator.marks", "validator.plan", "validator.edges", "miner_sim"):
+        assert len(modules_under(room)) > 1, room
+
+
+@pytest.mark.parametrize("name", modules_under("validator.protocol"))
+def test_protocol_is_pure(name):
+    """No I/O, clock, randomness, logging or asyncio: nothing but arithmetic, encodings and the foundation."""
+    assert strangers(name, "validator.protocol", *FOUNDATION) == set()
+    assert foreign(name) <= {"eth_abi", "eth_utils", "numpy", "scipy"}
+    impure = {"asyncio", "datetime", "logging", "os", "pathlib", "random", "secrets", "socket", "threading", "time"}
+    assert {imported.partition(".")[0] for imported in IMPORTS[name]} & impure == set()
+
+
+@pytest.mark.parametrize("name", modules_under("validator.marks", "validator.plan"))
+def test_marks_and_plan_know_only_the_protocol(name):
+    allowed = ("validator.protocol", "validator.config", "validator.marks", "validator.plan", *FOUNDATION)
+    assert strangers(name, *allowed) == set()
+    assert foreign(name) <= {"cryptography", "eth_abi", "numpy", "scipy"}
+
+
+MAY_USE = {
+    "validator.edges.contract": {"validator.edges.chain"},
+    "validator.edges.miners": {"validator.edges.http"},
+}
+
+
+@pytest.mark.parametrize("name", modules_under("validator.edges"))
+def test_edges_do_not_know_each_other(name):
+    """One foreign system for each file; only chain.py and http.py are there to be used by others."""
+    edges = {imported for imported in ours(name) if is_under(imported, "validator.edges")}
+    assert edges <= MAY_USE.get(name, set())
+    allowed = ["validator.edges", "validator.protocol", "validator.config", *FOUNDATION]
+    if name == "validator.edges.contract":
+        allowed.append("contracts")
+    if name == "validator.edges.generator":
+        allowed.append("validator.language_model")
+    assert strangers(name, *allowed) == set()
+
+
+@pytest.mark.parametrize(
+    ("library", "only"),
+    [
+        ("web3", {"validator.edges.chain", "validator.edges.devnet"}),
+        ("eth_tester", {"validator.edges.devnet"}),
+        ("sqlalchemy", {"validator.journal"}),
+        ("sqlite3", set()),
+        ("eth_account", {"validator.edges.keys"}),
+        ("requests", set()),
+        ("httpx", set()),
+        ("openai", set()),
+        ("pickle", set()),
+    ],
+)
+def test_a_foreign_system_has_one_door(library, only):
+    assert importers(library) <= only
+
+
+def test_only_http_uses_aiohttps_client():
+    """Servers use `aiohttp.web`; chain.py knows the client's errors and timeouts, which web3 passes through."""
+    harmless = {"web", "BodyPartReader", "ClientError", "ClientResponseError", "ClientTimeout"}
+    for name in importers("aiohttp") - {"validator.edges.http"}:
+        for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not any(is_under(alias.name, "aiohttp") for alias in node.names), name
+            elif isinstance(node, ast.ImportFrom) and is_under(node.module or "", "aiohttp"):
+                assert {alias.name for alias in node.names} <= harmless, name
+
+
+@pytest.mark.parametrize("name", modules_under("miner_sim"))
+def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
+    edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
+    allowed = ("miner_sim", "validator.protocol", "validator.language_model", *edges, *FOUNDATION)
+    assert strangers(name, *allowed) == set()
+
+
+@pytest.mark.parametrize("name", modules_under("validator"))
+def test_the_product_reaches_miner_sim_lazily_and_from_the_simulation_alone(name):
+    if any(is_under(imported, "miner_sim") for imported in ours(name)):
+        assert is_under(name, "validator.simulation")
+        top = [node for node in ast.parse(MODULES[name].read_text("utf-8")).body if isinstance(node, ast.ImportFrom)]
+        assert not any(is_under(node.module or "", "miner_sim") for node in top)
+
+
+LAYERS = [
+    ("validator.types", "validator.errors"),
+    ("validator.protocol",),
+    ("validator.config", "validator.marks", "validator.plan", "validator.language_model", "contracts"),
+    ("validator.journal", "validator.telemetry", "validator.edges"),
+    ("validator.driver",),
+    ("validator.executor", "validator.watcher"),
+    ("validator.app",),
+    ("validator.simulation",),
+    ("validator.cli",),
+]
+"""Bottom first. `validator.base_model` stands beside them: text and training of the shipped model."""
+
+
+def layer(name: str) -> int | None:
+    return next((i for i, roots in enumerate(LAYERS) if is_under(name, *roots)), None)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) is not None])
+def test_imports_point_downwards(name):
+    for imported in ours(name) - {name}:
+        below = layer(imported)
+        assert below is None or below <= layer(name), f"{name} imports {imported}"
+
+
+def test_the_only_caller_of_step_is_the_driver_and_replay():
+    """Architecture: nobody else may make a state."""
+    callers = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "step"
+    }
+    assert callers == {"validator.driver", "validator.journal"}
+
+
+def test_torch_is_loaded_only_where_a_model_runs():
+    """A validator with a generator by URL, and an auditor, install none of it."""
+    allowed = {"validator.edges.generator", "validator.language_model", "validator.base_model.pretrain"}
+    models = importers("torch") | importers("transformers") | importers("safetensors") | importers("tokenizers")
+    assert {name for name in models if not is_under(name, "miner_sim")} <= allowed
+
+
+def test_no_module_catches_every_exception_and_goes_on():
+    """Habit 8."""
+    for name, path in MODULES.items():
+        lines = path.read_text("utf-8").splitlines()
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.ExceptHandler):
+                caught = (
+                    {child.id for child in ast.walk(node.type) if isinstance(child, ast.Name)} if node.type else {""}
+                )
+                if caught & {"", "Exception", "BaseException"}:
+                    assert "boundary:" in lines[node.lineno - 1], f"{name}:{node.lineno}"
