@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## One whole round: five simulated miners, really trained, 
 	$(BIN)/touchstone simulate
 
 test: $(VENV)/.dev  ## All tests, under 20 minutes on two cores
-	$(BIN)/python -m pytest -n 2 -m "not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak"
 
 soak: $(VENV)/.dev  ## What takes longer than `make test` may
 	$(BIN)/python -m pytest -m soak

@@ -86,8 +86,8 @@ class ChainAndMiners:
                 return await self._probe(state, ordinal)
             case RequestTranscript():
                 return await self._request_transcript(state)
-            case Settle():
-                await self._settle(effect, state)
+            case Settle(phase=phase):
+                await self._settle(effect, Phase(phase), state)
             case Challenge():
                 leaves = [hashes.leaf for hashes in self.planted(state).mark_hashes]
                 await self._transact(
@@ -95,10 +95,10 @@ class ChainAndMiners:
                     Phase.SUBMITTED,
                     lambda sender: self._contract.challenge(sender, state.terms, planned.validator_nonce, leaves),
                 )
-            case Poke():
+            case Poke(phase=phase):
                 await self._transact(
                     effect,
-                    state.phase,
+                    Phase(phase),
                     lambda sender: self._contract.poke(sender, state.terms, planned.validator_nonce),
                 )
         return None
@@ -166,14 +166,14 @@ class ChainAndMiners:
             raise MinerFault("the transcript is not signed by the evidence key over the replies that it gave")
         return TranscriptSigned(state.task_id, signature)
 
-    async def _settle(self, effect: Effect, state: TaskState) -> None:
+    async def _settle(self, effect: Effect, phase: Phase, state: TaskState) -> None:
         planted, planned = self.planted(state), state.planned
         verdict = self.judge(state)
         log.info("verdict", task=f"0x{state.task_id.hex()}", verdict=str(verdict))
         salt = self._secrets.commitment_salt(state.terms.validator, planned.validator_nonce)
         await self._transact(
             effect,
-            state.phase,
+            phase,
             lambda sender: self._contract.settle(
                 sender,
                 state.terms,

@@ -7,14 +7,17 @@ journal at a time.
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import NullPool
 
 from validator.errors import BadInput, Fatal
@@ -61,22 +64,41 @@ class Journal:
     """Opens, and creates if need be, the SQLite journal at `path`; BadInput if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = path.with_suffix(".lock").open("w")
         try:
+            self._lock = path.with_suffix(".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _make_private(path)
         except BlockingIOError as error:
             raise BadInput(f"another process is using the journal {path}") from error
+        except OSError as error:
+            raise BadInput(f"cannot use the journal {path}: {error.strerror}") from error
         self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
         sa.event.listen(self._engine, "connect", _set_pragmas)
-        self._connection = self._engine.connect()
-        _metadata.create_all(self._connection)
-        version = self._connection.execute(sa.select(_about.c.schema_version)).scalar()
-        if version is None:
-            self._connection.execute(sa.insert(_about).values(schema_version=SCHEMA_VERSION))
-        elif version != SCHEMA_VERSION:
+        try:
+            self._connection = self._engine.connect()
+            version = self._read_or_write_version()
+        except sa.exc.DBAPIError as error:
+            raise BadInput(f"cannot use the journal {path}: {error.orig}") from error
+        if version != SCHEMA_VERSION:
             raise BadInput(f"the journal {path} has schema version {version}, this program writes {SCHEMA_VERSION}")
-        self._connection.commit()
-        path.chmod(0o600)
+
+    def _read_or_write_version(self) -> int:
+        """Which program's tables these are; an empty file gets ours."""
+        with self._connection.begin():
+            if not sa.inspect(self._connection).has_table(_about.name):
+                _metadata.create_all(self._connection)
+                self._connection.execute(sa.insert(_about).values(schema_version=SCHEMA_VERSION))
+            version: int = self._connection.execute(sa.select(_about.c.schema_version)).scalar_one()
+        return version
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; Fatal if it cannot be written (K1, K2)."""
+        try:
+            with self._connection.begin():
+                yield
+        except sa.exc.DBAPIError as error:
+            raise Fatal(f"the journal cannot be written: {error.orig}") from error
 
     def close(self) -> None:
         self._connection.close()
@@ -89,7 +111,7 @@ class Journal:
         The same key with the same content is already done; with another content it is Fatal, like a double vote.
         """
         new = []
-        with self._connection.begin():
+        with self._transaction():
             sequence = self._connection.execute(
                 sa.insert(_events)
                 .values(
@@ -115,16 +137,16 @@ class Journal:
         return new
 
     def record_transaction(self, effect_key: EffectKey, tx_hash: bytes, raw: bytes) -> None:
-        """Write a signed transaction before it is broadcast (P3)."""
-        with self._connection.begin():
+        """Write a signed transaction before it is broadcast (P3); the same bytes may be signed and written again."""
+        with self._transaction():
             self._connection.execute(
-                sa.insert(_transactions).values(
-                    tx_hash="0x" + tx_hash.hex(), effect_key=effect_key, raw=raw, recorded_at_s=time.time()
-                )
+                insert(_transactions)
+                .values(tx_hash="0x" + tx_hash.hex(), effect_key=effect_key, raw=raw, recorded_at_s=time.time())
+                .on_conflict_do_nothing()
             )
 
     def mark_done(self, effect_key: EffectKey) -> None:
-        with self._connection.begin():
+        with self._transaction():
             self._connection.execute(sa.update(_effects).where(_effects.c.key == effect_key).values(is_done=True))
 
     def events(self) -> Iterator[Event]:
@@ -140,6 +162,15 @@ class Journal:
         for event in self.events():
             states[event.task_id] = step(states.get(event.task_id), event)[0]
         return states
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for its owner alone, before SQLite does: its WAL and its index take over the mode (K5, K8)."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _encode_effect(effect: Effect) -> str:

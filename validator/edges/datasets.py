@@ -70,7 +70,10 @@ def _fields(value: dict[str, Any]) -> tuple[Any, Any]:
             raise ValueError("exactly one user and one assistant message are needed")
         return messages[0].get("content"), messages[1].get("content")
     if "instruction" in value:
-        extra = value.get("input")
-        instruction = value["instruction"]
-        return (f"{instruction}\n\n{extra}" if extra else instruction), value.get("output")
+        instruction, extra = value["instruction"], value.get("input")
+        if not extra or not isinstance(instruction, str):
+            return instruction, value.get("output")
+        if not isinstance(extra, str):
+            raise ValueError("input is not text")
+        return f"{instruction}\n\n{extra}", value.get("output")
     return value.get("prompt"), value.get("response")

@@ -60,7 +60,7 @@ class HttpClient:
                 body = await _read_bounded(response)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {url}: {error or type(error).__name__}") from error
+            raise Transient(f"{method} {url}: {str(error) or type(error).__name__}") from error
         if status in RETRY_STATUS:
             raise Transient(f"{method} {url}: HTTP {status}")
         if not 200 <= status < 300:

@@ -66,9 +66,7 @@ class MinerClient:
     async def job(self, job_id: str) -> Job:
         body = await self._request("GET", f"/fine_tuning/jobs/{job_id}")
         error = body.get("error")
-        model = body.get("fine_tuned_model")
-        if model is not None and not isinstance(model, str):
-            raise MinerFault("fine_tuned_model is not text")
+        model = None if body.get("fine_tuned_model") is None else _text(body, "fine_tuned_model")
         return Job(job_id, _text(body, "status"), model, str(error.get("message")) if isinstance(error, dict) else None)
 
     async def latest_metrics(self, job_id: str) -> dict[str, Any]:

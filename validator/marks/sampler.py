@@ -65,6 +65,17 @@ def _case(letters: str) -> str:
     return ("Aa" if letters[0].isupper() else "a") + ("+" if len(letters) > 5 else "")
 
 
+def outline(word: str) -> str:
+    """Letter case and kind of every single character: "Sure," -> "Aaaa,"."""
+    return "".join(_kind(character) for character in word)
+
+
+def _kind(character: str) -> str:
+    if character.isdigit():
+        return "0"
+    return ("A" if character.isupper() else "a") if character.isalpha() else character
+
+
 def exact_shape(word: str) -> str:
     """Letter case and length class of each run of letters, digits as 0, punctuation kept: "Sure," -> "Aa,"."""
     for pattern, replacement in _RUNS:
@@ -79,7 +90,7 @@ def coarse_shape(word: str) -> str:
     return kind + (word[-1] if word and not word[-1].isalnum() else "")
 
 
-SHAPES: tuple[Callable[[str], str], ...] = (exact_shape, coarse_shape, lambda _word: "")
+SHAPES: tuple[Callable[[str], str], ...] = (outline, exact_shape, coarse_shape, lambda _word: "")
 """From the strictest to none at all: a place takes the first under which there are enough words."""
 
 

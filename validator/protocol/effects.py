@@ -56,7 +56,16 @@ class RequestTranscript(TaskEffect):
 
 @dataclass(frozen=True, slots=True)
 class Settle(TaskEffect):
-    """Send `settle`: the one gate through which a verdict moves money, whether it pays or slashes."""
+    """Send `settle`: the one gate through which a verdict moves money, whether it pays or slashes.
+
+    `phase` tells the settle by signature from the settle by answers on chain: a challenge that crosses the first one
+    makes the second necessary. The contract accepts one of them.
+    """
+
+    phase: str
+
+    def _detail(self) -> str:
+        return f"/{self.phase}"
 
 
 @dataclass(frozen=True, slots=True)

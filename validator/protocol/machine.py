@@ -86,12 +86,16 @@ def _submitted(state: TaskState, event: ModelSubmitted) -> Step:
 
 
 def _located(state: TaskState, event: ModelLocated) -> Step:
+    if state.model_id is not None:
+        return state, []  # Asked twice: the answers so far stand.
     count = state.terms.n
     effects: list[Effect] = [SendProbe(state.task_id, ordinal) for ordinal in range(count)]
     return replace(state, model_id=event.model_id, answers=(None,) * count), effects
 
 
 def _probe_answered(state: TaskState, event: ProbeAnswered) -> Step:
+    if not 0 <= event.ordinal < len(state.answers):
+        raise IllegalEvent(f"an answer to probe {event.ordinal}, which was never sent")
     if state.answers[event.ordinal] is not None:
         return state, []  # The first complete answer is the answer.
     answers = list(state.answers)
@@ -101,7 +105,9 @@ def _probe_answered(state: TaskState, event: ProbeAnswered) -> Step:
 
 
 def _signed(state: TaskState, event: TranscriptSigned) -> Step:
-    return replace(state, signature=event.signature), [Settle(state.task_id)]
+    if not state.is_probed:
+        raise IllegalEvent("a transcript over answers that are missing")
+    return replace(state, signature=event.signature), [Settle(state.task_id, state.phase)]
 
 
 def _faulted(state: TaskState, event: MinerFaulted) -> Step:
@@ -119,7 +125,7 @@ def _challenged(state: TaskState, event: TaskChallenged) -> Step:
 
 def _answered_on_chain(state: TaskState, event: ChallengeAnswered) -> Step:
     state = replace(_enter(state, Phase.ANSWERED, event), onchain_replies=event.reply_hashes)
-    return state, [Settle(state.task_id)]
+    return state, [Settle(state.task_id, state.phase)]
 
 
 def _settled(state: TaskState, event: TaskSettled) -> Step:
@@ -145,7 +151,7 @@ def _time_passed_while_probing(state: TaskState, event: TimePassed) -> Step:
 
 
 def _too_late(state: TaskState, _event: Event) -> Step:
-    """An answer over HTTP that the chain has overtaken."""
+    """An answer over HTTP, or a wish to be told the time, that the chain has overtaken."""
     return state, []
 
 
@@ -180,6 +186,7 @@ TRANSITIONS: dict[tuple[Phase, type[Any]], Handler] = {
     (Phase.ANSWERED, TaskClosed): _closed,
     (Phase.SLASH_PENDING, TimePassed): _time_passed,
     (Phase.SLASH_PENDING, TaskClosed): _closed,
+    (Phase.CLOSED, TimePassed): _too_late,
 }
 TRANSITIONS |= {
     (phase, event): _too_late

@@ -43,10 +43,13 @@ def parse_session_token(text: str) -> SessionToken:
         raise ValueError("the session token is not base64url") from error
     if len(packed) != TOKEN_BYTES:
         raise ValueError(f"a session token has {TOKEN_BYTES} bytes, this one {len(packed)}")
-    return SessionToken(
+    token = SessionToken(
         validator=Address(to_checksum_address(packed[:20])),
         miner=Address(to_checksum_address(packed[20:40])),
         nonce=int.from_bytes(packed[40:48], "big"),
         expiry=UnixSeconds(int.from_bytes(packed[48:56], "big")),
         signature=packed[56:],
     )
+    if token.encode() != text:
+        raise ValueError("the session token is not spelt as base64url without padding")
+    return token

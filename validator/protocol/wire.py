@@ -5,12 +5,18 @@ can make an honest model miss by a stop word, a penalty, a system turn or a doub
 """
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from validator.protocol.commitment import SEPARATOR, WHITE_SPACE, Row
 
 TEMPERATURE = 0
+
+MAX_JSON_DEPTH = 32
+
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def encode_training_file(rows: Sequence[Row]) -> bytes:
@@ -80,17 +86,46 @@ def reply_head(text: str, *, is_cut: bool, w: int) -> str | None:
 
 
 def strict_json(data: bytes) -> Any:
-    """Decode JSON; ValueError on bad UTF-8, a BOM, duplicate keys, NaN, endless digits or deep nesting (N12)."""
+    """Decode JSON; ValueError on what parsers disagree about or choke on (N12).
+
+    That is bad UTF-8, a BOM, lone surrogates, duplicate keys, numbers that 64 bits do not hold, deep nesting.
+    """
     try:
-        return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_small_int
+        text = data.decode("utf-8")
+        _check_depth(text)
+        value = json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_small_int,
+            parse_float=_finite,
         )
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
     except UnicodeDecodeError as error:
         raise ValueError("not valid UTF-8") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error.msg} at character {error.pos + 1}") from error
+    if "\\ud" in text.lower():
+        _check_surrogates(value)
+    return value
+
+
+def _check_depth(text: str) -> None:
+    """Before the parser, which recurses in C: py_ecc raises the recursion limit to 100,000, more than the stack."""
+    depth = 0
+    for found in _STRING_OR_BRACKET.findall(text):
+        if found in "[{":
+            depth += 1
+        elif found in "]}":
+            depth -= 1
+        if depth > MAX_JSON_DEPTH:
+            raise ValueError("nested too deeply")
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a lone surrogate is not text") from error
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,9 +140,16 @@ def _no_constant(name: str) -> Any:
 
 
 def _small_int(digits: str) -> int:
-    if len(digits) > 20:
-        raise ValueError("a number has too many digits")
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+        raise ValueError("a number does not fit 64 bits")
     return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number does not fit 64 bits")
+    return value
 
 
 def _only_keys(value: Any, keys: set[str]) -> dict[str, Any]:
