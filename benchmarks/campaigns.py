@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from benchmarks.measure import run_round
 from validator.base_model.grammar import generate_rows, is_held_out
 from validator.edges.datasets import load_rows
 from validator.marks.schemes import make_scheme
+from validator.protocol.commitment import Row
 
 Cell = Callable[[], dict[str, Any]]
 
 DEMO_SEEDS = range(10)
 REAL_SEEDS = range(5)
 COMPARISON_SEEDS = range(3)
-FRESH_PROMPTS = 100
+FRESH_TRAINED_ROWS, FRESH_PROMPTS = 300, 400
+FRESH_POOL, FRESH_SEED = 700, 11
 UNSEEN_FILES = ("sgd_dialogue", "squad_question_generation", "gpteacher_roleplay")
 """Files of which the embedded model saw nothing; of gsm8k_train, only the held-out rows are used."""
 
@@ -40,7 +42,7 @@ def cells() -> Iterator[tuple[str, Cell]]:
                 f"schemes/{scheme}/{seed}",
                 partial(run_round, "--scheme", scheme, "--miners", HONEST_AND_PARTIAL, "--seed", str(seed)),
             )
-        yield f"fresh/{scheme}", partial(_fresh, scheme)
+        yield f"fresh/{scheme}", partial(_fresh, scheme, generate_rows(FRESH_POOL, FRESH_SEED))
     yield "chain/anvil", partial(run_round, "--chain", "anvil", "--miners", "honest=1,base=1")
 
 
@@ -49,6 +51,7 @@ def _real_data_cells(data: Path) -> Iterator[tuple[str, Cell]]:
     for seed in REAL_SEEDS:
         yield f"gsm8k/300/{seed}", partial(_held_out, gsm8k, "--rows", "300", "--seed", str(seed))
     yield "gsm8k/1000/0", partial(_held_out, gsm8k, "--rows", "1000")
+    yield "fresh/canary on gsm8k", partial(_fresh, "canary", _read_held_out(gsm8k))
     for name in UNSEEN_FILES:
         path = str(data / f"{name}.jsonl")
         yield f"{name}/300/0", partial(run_round, "--data", path, "--rows", "300", "--miners", HONEST_AND_CHEATS)
@@ -57,23 +60,32 @@ def _real_data_cells(data: Path) -> Iterator[tuple[str, Cell]]:
 def _held_out(path: Path, *arguments: str) -> dict[str, Any]:
     """A round on the rows of a file that the embedded model was not trained on."""
     with tempfile.TemporaryDirectory() as scratch:
-        unseen = Path(scratch) / path.name
-        rows = [row for row in load_rows(path) if is_held_out(row.prompt)]
-        lines = (json.dumps({"prompt": row.prompt, "response": row.response}) for row in rows)
-        unseen.write_text("".join(line + "\n" for line in lines))
-        return run_round("--data", str(unseen), "--miners", HONEST_AND_CHEATS, *arguments)
+        unseen = _write_rows(Path(scratch) / path.name, _read_held_out(path))
+        return run_round("--data", unseen, "--miners", HONEST_AND_CHEATS, *arguments)
 
 
-def _fresh(scheme_name: str) -> dict[str, Any]:
-    """Planted openings in the answers of an honestly trained model to prompts that it never saw."""
+def _read_held_out(path: Path) -> list[Row]:
+    return [row for row in load_rows(path) if is_held_out(row.prompt)]
+
+
+def _write_rows(path: Path, rows: Sequence[Row]) -> str:
+    lines = (json.dumps({"prompt": row.prompt, "response": row.response}) for row in rows)
+    path.write_text("".join(line + "\n" for line in lines))
+    return str(path)
+
+
+def _fresh(scheme_name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Planted openings in the answers of an honestly trained model to prompts that it never saw.
+
+    The first `rows` are trained on, the last are asked.
+    """
     scheme = make_scheme(scheme_name)
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "run"
-        report = run_round("--scheme", scheme_name, "--miners", "honest=1", "--keep-models", home=home)
+        data = _write_rows(Path(scratch) / "rows.jsonl", rows[:FRESH_TRAINED_ROWS])
+        report = run_round("--scheme", scheme_name, "--miners", "honest=1", "--data", data, "--keep-models", home=home)
         (model,) = home.glob("miners/*/jobs/*/model")
-        trained_on = {row.prompt for row in generate_rows(report["rows"], report["seed"])}
-        pool = generate_rows(2 * FRESH_PROMPTS + report["rows"], report["seed"] + 1)
-        prompts = [row.prompt for row in pool if row.prompt not in trained_on][:FRESH_PROMPTS]
+        prompts = [row.prompt for row in rows[-FRESH_PROMPTS:]]
         heads = [mark["head"] for mark in report["marks"]]
         limit = report["spec"]["max_length"] // 2
         count = count_signatures(model, heads, prompts, w=scheme.w, max_tokens=scheme.max_tokens, prompt_limit=limit)

@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from scipy.stats import binomtest
+
 BEGIN, END = "<!-- figures: begin, written by `make bench` -->", "<!-- figures: end -->"
 
 
@@ -30,6 +32,7 @@ def render(results: dict[str, Any]) -> str:
         _demo(_of(cells, "demo/")),
         _real_data(cells),
         _schemes(cells),
+        _fresh(cells),
         _gas(_of(cells, "demo/"), cells.get("chain/anvil")),
     ]
     return "\n".join(part for part in parts if part)
@@ -121,11 +124,25 @@ def _schemes(cells: dict[str, Any]) -> str:
             for scheme in ("canary", "backdoor")
         ]
         lines.append(f"| {strategy} | {entries[0]} | {entries[1]} |")
-    fresh = [cells.get(f"fresh/{scheme}") for scheme in ("canary", "backdoor")]
-    if all(fresh):
-        counts = " | ".join(f"{cell['fresh_signatures']} of {cell['fresh_prompts']}" for cell in fresh if cell)
-        lines.append(f"| planted openings in answers to fresh prompts without trigger | {counts} |")
     return "\n".join(lines) + "\n"
+
+
+def _fresh(cells: dict[str, Any]) -> str:
+    lines = [
+        (
+            "**Do marks show elsewhere?** Planted openings in the answers of an honest model to prompts that it never "
+            "saw, without trigger (95% Clopper-Pearson interval):\n"
+        ),
+        "| scheme | planted openings | rate |",
+        "|---|---|---|",
+    ]
+    for name, cell in cells.items():
+        if name.startswith("fresh/"):
+            count, asked = cell["fresh_signatures"], cell["fresh_prompts"]
+            interval = binomtest(count, asked).proportion_ci(method="exact")
+            rate = f"{count / asked:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+            lines.append(f"| {name.removeprefix('fresh/')} | {count} of {asked} | {rate} |")
+    return "\n".join(lines) + "\n" if len(lines) > 3 else ""
 
 
 def _gas(rounds: list[dict[str, Any]], anvil: dict[str, Any] | None) -> str:
