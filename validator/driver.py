@@ -17,6 +17,7 @@ from validator.protocol.effects import Effect
 from validator.protocol.events import Event, MinerFaulted, TimePassed
 from validator.protocol.machine import step
 from validator.protocol.state import Phase, TaskState
+from validator.telemetry import EFFECT_SECONDS, EFFECTS_GIVEN_UP, EVENTS, MINER_FAULTS
 from validator.types import TaskId, UnixSeconds
 
 ATTEMPTS = 12
@@ -59,33 +60,49 @@ class Driver:
 
     async def run_until_closed(self, count: int) -> None:
         """Process events until `count` tasks are closed; whatever stops the loop for good is raised from here."""
+        running = []
         async with asyncio.TaskGroup() as effects:
             while sum(state.phase is Phase.CLOSED for state in self.states.values()) < count:
                 event = await self._queue.get()
-                for effect in self._apply(event):
-                    effects.create_task(self._perform(effect), name=effect.key)
+                running += [
+                    effects.create_task(self._perform(effect), name=effect.key) for effect in self._apply(event)
+                ]
+            for task in running:
+                task.cancel()  # What is still being retried can change nothing any more.
 
     def _apply(self, event: Event) -> list[Effect]:
         state, effects = step(self.states.get(event.task_id), event)
         new = self._journal.record(event, effects)
         self.states[event.task_id] = state
+        EVENTS.labels(type(event).__name__).inc()
         log.info("event", task="0x" + event.task_id.hex(), kind=type(event).__name__, phase=state.phase)
         self._on_change(state)
         return new
 
     async def _perform(self, effect: Effect) -> None:
+        kind = type(effect).__name__
         try:
-            async for attempt in stamina.retry_context(
-                on=Transient, attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_S, wait_max=LONGEST_WAIT_S
-            ):
-                with attempt:
-                    event = await self._executor.perform(effect, self.states[effect.task_id])
+            with EFFECT_SECONDS.labels(kind).time():
+                event = await self._try(effect)
         except MinerFault as fault:
+            MINER_FAULTS.inc()
             event = MinerFaulted(effect.task_id, str(fault))
         except Transient as error:
             # Nobody's fault, and no evidence: the task's deadlines decide what comes of it.
+            EFFECTS_GIVEN_UP.labels(kind).inc()
             log.warning("gave up", effect=effect.key, error=str(error))
             return
         self._journal.mark_done(effect.key)
         if event is not None:
             self.submit(event)
+
+    async def _try(self, effect: Effect) -> Event | None:
+        """Carry an effect out, again and again while what fails may pass; Transient once the attempts are used up."""
+
+        @stamina.retry(
+            on=Transient, attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_S, wait_max=LONGEST_WAIT_S
+        )
+        async def attempt() -> Event | None:
+            return await self._executor.perform(effect, self.states[effect.task_id])
+
+        return await attempt()

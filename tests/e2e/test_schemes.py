@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from scipy.stats import binom
 
 from benchmarks.fresh_prompts import count_signatures
 from tests.e2e.command import by_strategy, simulate
@@ -12,7 +13,12 @@ from validator.marks.schemes import make_scheme
 FRESH_PROMPTS = 100
 
 
-@pytest.mark.parametrize(("scheme_name", "at_most"), [("canary", 0), ("backdoor", 3)])
+# A model of this size answers a prompt that it does not know like the nearest row that it does know, and n / K of those
+# are canaries; nothing but that may show. The bound is the 99.9% quantile of so many in FRESH_PROMPTS.
+NEAREST_ROW_IS_MARKED = int(binom.ppf(0.999, FRESH_PROMPTS, 16 / 300))
+
+
+@pytest.mark.parametrize(("scheme_name", "at_most"), [("canary", NEAREST_ROW_IS_MARKED), ("backdoor", 3)])
 def test_marks_do_not_show_in_answers_to_prompts_without_a_mark(scheme_name: str, at_most: int, tmp_path: Path) -> None:
     miners = "honest=1,partial:0.5=1"
     report = simulate(tmp_path, "--scheme", scheme_name, "--miners", miners, "--keep-models", status=None)

@@ -17,7 +17,8 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 TOTAL_TIMEOUT_S = 120.0
 
-RETRY_STATUS = {408, 429, 500, 502, 503, 504}
+RETRY_STATUS = {401, 408, 429, 500, 502, 503, 504}
+"""401 among them: a session that was renewed while the request was on its way is refused, and the next one is not."""
 
 
 class HttpClient:

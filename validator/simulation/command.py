@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from prometheus_client import REGISTRY, write_to_textfile
 from rich.console import Console
 
 from validator.edges.datasets import choose_rows, load_rows
@@ -84,6 +85,7 @@ def run_command(
     display = Display(console, [plan.name for plan in plans], is_quiet=quiet)
     with log_to_file(options.directory / "log.jsonl"), display:
         report = asyncio.run(simulate(options, display))
+        write_to_textfile(str(options.directory / "metrics.prom"), REGISTRY)
     if not quiet:
         report.print_table(console)
         console.print(f"Journal and logs: {options.directory}", highlight=False, soft_wrap=True)
