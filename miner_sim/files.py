@@ -1,5 +1,10 @@
-"""Uploaded training files: streamed to the miner's home under a size cap, seen only by the validator that sent them."""
+"""Uploaded training files: streamed to the miner's home under a size cap, seen only by the validator that sent them.
 
+Rule kept: the same bytes from the same validator are the same file, so a validator that lost our answer and uploads
+again still means the same job.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +53,8 @@ class FileStore:
         """Read a multipart upload whose parts come in any order; Refusal on anything but `purpose` and `file`."""
         if request.content_type != "multipart/form-data":
             raise bad_request("a file is uploaded as multipart/form-data")
-        file_id = new_id("file")
-        path = self._directory / file_id
-        partial = path.with_suffix(".part")
+        partial = self._directory / f"{new_id('upload')}.part"
+        digest = hashlib.sha256(bytes.fromhex(owner[2:]))
         filename: str | None = None
         purpose: str | None = None
         try:
@@ -61,12 +65,16 @@ class FileStore:
                     purpose = await _read_field(part)
                 elif part.name == "file" and filename is None:
                     filename = part.filename or "upload.jsonl"
-                    await _save(part, partial)
+                    await _save(part, partial, digest)
                 else:
                     raise bad_request(f"the part {part.name!r} is not accepted here", part.name)
             if filename is None or purpose != PURPOSE:
                 raise bad_request(f"the parts file and purpose={PURPOSE} are needed", "purpose")
-            stored = StoredFile(file_id, owner, filename, partial.stat().st_size, now_s(), path)
+            file_id = f"file-{digest.hexdigest()[:24]}"
+            path = self._directory / file_id
+            stored = self._files.get(file_id) or StoredFile(
+                file_id, owner, filename, partial.stat().st_size, now_s(), path
+            )
             partial.replace(path)
         except ValueError as error:  # aiohttp's word for a malformed multipart body
             raise bad_request(f"malformed multipart body: {error}") from error
@@ -90,13 +98,14 @@ class FileStore:
         del self._files[file_id]
 
 
-async def _save(part: BodyPartReader, path: Path) -> None:
+async def _save(part: BodyPartReader, path: Path, digest: "hashlib._Hash") -> None:
     size_bytes = 0
     with path.open("wb") as file:
         while chunk := await part.read_chunk(1 << 16):
             size_bytes += len(chunk)
             if size_bytes > MAX_FILE_BYTES:
                 raise Refusal(413, f"a file may have {MAX_FILE_BYTES} bytes", "file_too_large", "file")
+            digest.update(chunk)
             file.write(chunk)
 
 

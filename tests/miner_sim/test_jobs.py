@@ -46,6 +46,16 @@ async def test_a_repeated_post_gives_the_same_job(
     assert len([job async for job in client.fine_tuning.jobs.list(metadata=wanted)]) == 1
 
 
+async def test_a_delivery_that_is_repeated_whole_is_the_same_job(
+    world: World, client: openai.AsyncOpenAI, miner: RunningMiner
+) -> None:
+    """P5: a validator whose answer was lost uploads again."""
+    task = await world.open_task(miner.address)
+    first, again = await deliver(client, task), await deliver(client, task)
+    assert (again.id, again.training_file) == (first.id, first.training_file)
+    assert (await until_finished(client, again)).status == "succeeded"
+
+
 async def test_a_second_job_with_other_content_for_one_task_is_refused_for_good(
     world: World, client: openai.AsyncOpenAI, miner: RunningMiner
 ) -> None:
@@ -53,7 +63,7 @@ async def test_a_second_job_with_other_content_for_one_task_is_refused_for_good(
     task = await world.open_task(miner.address)
     first = await deliver(client, task)
     with pytest.raises(openai.ConflictError) as refusal:
-        await deliver(client.with_options(max_retries=2), task)
+        await deliver(client.with_options(max_retries=2), change_one_byte(task))
     assert refusal.value.response.headers["x-should-retry"] == "false"
     assert (await until_finished(client, first)).status == "succeeded"
 

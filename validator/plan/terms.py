@@ -18,7 +18,7 @@ def choose_thresholds(n: int, *, slashing: bool) -> Thresholds:
     if not MIN_PROBES <= n <= MAX_PROBES:
         raise BadInput(f"the number of probes is {MIN_PROBES} to {MAX_PROBES}, not {n}")
     k_slash = n // 8 if n == MAX_PROBES else 3 * n // 32
-    return Thresholds(n=n, k_pay=-(-3 * n // 4), k_slash=k_slash, slashing=slashing)
+    return Thresholds(n=n, k_pay=3 * n // 4, k_slash=k_slash, slashing=slashing)
 
 
 def build_terms(
