@@ -95,9 +95,8 @@ class Fleet:
         try:
             await web.TCPSite(runner, HOST, port).start()
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise BadInput(f"the port {port} is in use") from error
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
+            raise BadInput(f"the port {port} {reason}") from error
         return f"http://{HOST}:{runner.addresses[0][1]}"
 
 

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from validator.language_model import load, prompt_tokens, save
 
-_MODELS_KEPT = 4  # about 60 MB each for the embedded base model
+_MODELS_KEPT = 8  # about 60 MB each for the embedded base model
 _BATCH = 32
 
 

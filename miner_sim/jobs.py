@@ -149,7 +149,7 @@ class JobBook:
             job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
         except Unacceptable as error:
             job.fail(error.code, str(error))
-        except TouchstoneError as error:
+        except (TouchstoneError, OSError) as error:
             log.warning("job %s failed: %s", job.job_id, error)
             job.fail("job_failed", str(error))
 

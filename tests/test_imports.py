@@ -133,7 +133,8 @@ def test_only_http_uses_aiohttps_client():
 @pytest.mark.parametrize("name", modules_under("miner_sim"))
 def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
     edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
-    allowed = ("miner_sim", "validator.protocol", "validator.language_model", *edges, *FOUNDATION)
+    shared = ("validator.child_processes", "validator.language_model")
+    allowed = ("miner_sim", "validator.protocol", *shared, *edges, *FOUNDATION)
     assert strangers(name, *allowed) == set()
 
 
@@ -148,7 +149,7 @@ def test_the_product_reaches_miner_sim_lazily_and_from_the_simulation_alone(name
 LAYERS = [
     ("validator.types", "validator.errors"),
     ("validator.protocol",),
-    ("validator.config", "validator.marks", "validator.plan", "validator.language_model", "contracts"),
+    ("validator.config", "validator.marks", "validator.plan", "validator.language_model", "validator.child_processes", "contracts"),
     ("validator.journal", "validator.telemetry", "validator.edges"),
     ("validator.driver",),
     ("validator.executor", "validator.watcher"),

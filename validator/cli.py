@@ -41,7 +41,7 @@ def simulate(
     epochs: Annotated[int, typer.Option(help="Epochs of the training spec.")] = 12,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of the training spec.")] = 4e-3,
     slashing: Annotated[bool, typer.Option(help="Whether too few hits burn the miner's bond.")] = True,
-    seed: Annotated[int, typer.Option(help="The same seed repeats keys, marks and training.")] = 0,
+    seed: Annotated[int, typer.Option(help="On a fresh chain, the same seed repeats keys, marks and training.")] = 0,
     chain: Annotated[str, typer.Option(help="embedded, anvil, or the URL of a development node.")] = "embedded",
     funder_key_file: Annotated[
         Path | None, typer.Option(help="Key that funds all roles; the public test mnemonic's if absent.")
@@ -59,9 +59,9 @@ def simulate(
 
     Exit status 0 if every honest miner was paid and no other was, 1 if not, 2 for bad input.
     """
-    from validator.simulation.command import run_command
-
     try:
+        from validator.simulation.command import run_command
+
         is_as_expected = run_command(
             miners=miners,
             scheme=scheme,
@@ -82,6 +82,9 @@ def simulate(
             json_file=json_file,
             quiet=quiet,
         )
+    except ModuleNotFoundError as error:
+        command = "pip install 'touchstone-validator[simulate]'"
+        raise BadInput(f"simulate needs a package that is not installed ({error.name}): {command}") from error
     except KeyboardInterrupt:
         # Typer would answer with a bare exit status.
         print("interrupted", file=sys.stderr)
@@ -100,5 +103,6 @@ def main() -> None:
 
 
 def _fail(error: TouchstoneError, status: int) -> None:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+    print(f"error: {' '.join(str(error).split())}{notes}", file=sys.stderr)
     sys.exit(status)

@@ -7,6 +7,7 @@ on listed chain ids only, and says so at every start (protocol, "Defaults").
 from dataclasses import dataclass
 
 HOUR_S = 3600
+DAY_S = 24 * HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Profile:
 
 DEV = Profile(
     name="dev",
-    durations=Durations(HOUR_S, HOUR_S, HOUR_S, HOUR_S, HOUR_S, HOUR_S, dispute_seconds=2),
+    durations=Durations(HOUR_S, 7 * DAY_S, HOUR_S, HOUR_S, HOUR_S, HOUR_S, dispute_seconds=2),
     floors=Durations(1, 1, 1, 1, 1, 1, 1),
     unstake_delay_seconds=1,
     finality_depth=0,
     notice=(
-        "dev profile: deadlines of seconds, no finality depth, one node, miners on loopback without TLS; "
+        "dev profile: no floors under deadlines, no finality depth, one node, miners on loopback without TLS; "
         "for development chains only"
     ),
 )

@@ -11,9 +11,9 @@ from typing import Protocol
 import stamina
 import structlog
 
-from validator.errors import MinerFault, Transient
+from validator.errors import Fatal, MinerFault, Transient
 from validator.journal import Journal
-from validator.protocol.effects import Effect
+from validator.protocol.effects import Effect, OpenTask
 from validator.protocol.events import Event, MinerFaulted, TimePassed
 from validator.protocol.machine import step
 from validator.protocol.state import Phase, TaskState
@@ -91,6 +91,9 @@ class Driver:
             # Nobody's fault, and no evidence: the task's deadlines decide what comes of it.
             EFFECTS_GIVEN_UP.labels(kind).inc()
             log.warning("gave up", effect=effect.key, error=str(error))
+            if isinstance(effect, OpenTask):
+                raise Fatal(f"a task cannot be opened: {error}") from error  # Before it is open it has no deadline.
+            self._woken.pop(effect.task_id, None)
             return
         self._journal.mark_done(effect.key)
         if event is not None:

@@ -34,7 +34,7 @@ from validator.protocol.effects import (
 from validator.protocol.events import DatasetDelivered, Event, ModelLocated, ProbeAnswered, TranscriptSigned
 from validator.protocol.state import Phase, TaskState
 from validator.protocol.verdict import Thresholds, Verdict, Zone, count_hits
-from validator.types import Hash32
+from validator.types import Address, Hash32
 
 log = structlog.get_logger(__name__)
 
@@ -65,12 +65,13 @@ class ChainAndMiners:
         self._http = http
         self._secrets = secrets
         self._planted = planted
-        self._miners: dict[str, MinerClient] = {}
+        self._miners: dict[tuple[str, Address], MinerClient] = {}
 
     async def perform(self, effect: Effect, state: TaskState) -> Event | None:
         planned = state.planned
         match effect:
             case OpenTask():
+                await self._check_turn(state)
                 await self._transact(
                     effect,
                     Phase.PLANNED,
@@ -109,9 +110,9 @@ class ChainAndMiners:
     def client(self, state: TaskState) -> MinerClient:
         """The task's miner, at the URL that it had registered when the task was planned."""
         url, miner = state.planned.miner_url, state.terms.miner
-        if url not in self._miners:
-            self._miners[url] = MinerClient(self._http, url, miner, self._signer, self._contract.domain)
-        return self._miners[url]
+        if (url, miner) not in self._miners:
+            self._miners[url, miner] = MinerClient(self._http, url, miner, self._signer, self._contract.domain)
+        return self._miners[url, miner]
 
     def judge(self, state: TaskState) -> Verdict:
         """The hypothesis test over the task's replies, off chain; the contract counts the same hits."""
@@ -123,6 +124,15 @@ class ChainAndMiners:
             p0=planted.null_probabilities,
             is_one_event=planted.scheme.is_one_event,
         )
+
+    async def _check_turn(self, state: TaskState) -> None:
+        """The contract gives the next task the next nonce, whatever was planned: wait for the tasks before this one."""
+        due = await self._contract.validator_nonce(state.terms.validator)
+        if due < state.planned.validator_nonce:
+            raise Transient("an earlier task is not open yet")
+        is_unknown = (await self._contract.task_state(state.task_id)).status is TaskStatus.NONE
+        if due > state.planned.validator_nonce and is_unknown:
+            raise Fatal("the nonce of a planned task was used for another one")
 
     async def _deliver(self, state: TaskState) -> Event:
         client, planted = self.client(state), self.planted(state)

@@ -7,9 +7,9 @@ directory that has its final name is complete.
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -27,12 +27,16 @@ def load(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     torch.set_num_threads(1)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-        network = AutoModelForCausalLM.from_pretrained(
-            model, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        result: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # boundary: a stranger's model directory, parsed by foreign code
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise BadInput(f"{model} cannot be loaded as a causal language model: {reason}") from error
+    network, loaded = result
+    if loaded["missing_keys"]:
+        # Transformers would fill them at random, differently in every process.
+        raise BadInput(f"{model} cannot be used: its weights lack {', '.join(sorted(loaded['missing_keys'])[:3])}")
     network.train(False)
     return network, tokenizer
 

@@ -7,13 +7,19 @@ blocks come only with transactions, it is the wall clock if that is ahead.
 import asyncio
 import time
 
+import structlog
+
 from validator.driver import Driver
 from validator.edges import contract as onchain
 from validator.edges.chain import Chain
+from validator.errors import Fatal, Transient
 from validator.protocol import events as facts
 from validator.types import BlockNumber, Hash32, UnixSeconds
 
 POLL_S = 0.2
+OUTAGE_POLL_S, OUTAGE_LIMIT_S = 2.0, 300
+
+log = structlog.get_logger(__name__)
 
 
 class ChainWatcher:
@@ -35,14 +41,25 @@ class ChainWatcher:
         self._finality_depth = finality_depth
 
     async def run(self) -> None:
-        """Poll for ever; cancel to stop."""
+        """Poll for ever; cancel to stop. Fatal if the node has not answered for OUTAGE_LIMIT_S."""
+        last_seen_s = time.monotonic()
         while True:
-            final = await self._chain.finalized(self._finality_depth)
-            if final.number >= self._next:
-                await self._deliver(BlockNumber(final.number))
-            clock_s = time.time() if self._finality_depth is not None else 0
-            self._driver.tell_time(UnixSeconds(max(final.timestamp_s, int(clock_s))))
+            try:
+                await self._look()
+                last_seen_s = time.monotonic()
+            except Transient as error:
+                log.warning("the chain cannot be read", error=str(error))
+                if time.monotonic() - last_seen_s > OUTAGE_LIMIT_S:
+                    raise Fatal(f"the chain has not been readable for {OUTAGE_LIMIT_S} s: {error}") from error
+                await asyncio.sleep(OUTAGE_POLL_S)
             await asyncio.sleep(POLL_S)
+
+    async def _look(self) -> None:
+        final = await self._chain.finalized(self._finality_depth)
+        if final.number >= self._next:
+            await self._deliver(BlockNumber(final.number))
+        clock_s = time.time() if self._finality_depth is not None else 0
+        self._driver.tell_time(UnixSeconds(max(final.timestamp_s, int(clock_s))))
 
     async def _deliver(self, last: BlockNumber) -> None:
         happened = await self._contract.events(self._next, last)

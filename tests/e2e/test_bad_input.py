@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import psutil
 import pytest
 
 from tests.e2e.command import TOUCHSTONE, run_touchstone
+from tests.support import require_or_skip
+from validator.base_model.grammar import MODEL_DIRECTORY
 from validator.journal import Journal
 
 GOOD_ROW = json.dumps({"prompt": "What is the tallest of them?", "response": "It is the one that stands over there."})
@@ -52,6 +55,18 @@ def test_one_word_answers_are_refused_with_the_reason(tmp_path: Path) -> None:
     assert "only 0 of 300 rows can be marked" in refusal_of("--data", data, "--directory", tmp_path / "run")
 
 
+@pytest.mark.parametrize("name", ["jaquad", "xquad_en"])
+def test_scripts_without_spaces_and_one_word_answers_of_real_data_are_refused_with_the_reason(
+    name: str, tmp_path: Path
+) -> None:
+    folder = os.environ.get("TOUCHSTONE_DATA")
+    if folder is None:
+        require_or_skip("TOUCHSTONE_DATA is not set")
+    data = Path(folder) / f"{name}.jsonl"
+    line = refusal_of("--data", data, "--rows", "300", "--directory", tmp_path / "run")
+    assert "a markable response has more than 4 words separated by spaces" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -61,6 +76,10 @@ def test_one_word_answers_are_refused_with_the_reason(tmp_path: Path) -> None:
         (["--miners", "honest"], "strategy=count"),
         (["--miners", "partial:1.5=1"], "partial:1.5"),
         (["--miners", "base=65"], "at most 64 miners"),
+        (["--workers", "65"], "training processes is 1 to 64"),
+        (["--port", "65536"], "ports is 0 to 65531"),
+        (["--chain", "http://[::1"], "no valid host or port"),
+        (["--probes", "64"], "300 rows are too few for 64 marks: at least 3200"),
         (["--rows", "-5"], "rows is at least 1"),
         (["--rows", "100"], "too few"),
         (["--probes", "8"], "probes is 16 to 64"),
@@ -83,6 +102,21 @@ def used_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
+
+
+def test_a_refused_command_leaves_nothing_behind(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    refusal_of("--scheme", "watermark", "--json", results, "--directory", tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_whose_weights_do_not_fit_its_configuration(tmp_path: Path) -> None:
+    """Transformers would fill what is missing at random, differently in every process."""
+    model = tmp_path / "model"
+    shutil.copytree(MODEL_DIRECTORY, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"num_hidden_layers": config["num_hidden_layers"] + 1}))
+    assert "its weights lack" in refusal_of("--base-model", model, "--directory", tmp_path / "run")
 
 
 def test_a_port_in_use(used_port: int, tmp_path: Path) -> None:
@@ -121,7 +155,7 @@ def test_ctrl_c_ends_all_children_and_leaves_a_readable_journal(tmp_path: Path) 
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors.decode().strip().splitlines()[-1] == "interrupted"
+    assert errors.decode().strip().splitlines() == [f"journal and logs: {tmp_path}", "interrupted"]
     _gone, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     journal = Journal(tmp_path / "journal.sqlite")

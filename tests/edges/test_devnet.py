@@ -225,7 +225,7 @@ async def test_an_unknown_kind_of_chain_is_bad_input() -> None:
 async def test_without_anvil_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("ANVIL_BIN", raising=False)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devnet, "ANVIL_INSTALL_FOLDER", tmp_path)
     with pytest.raises(BadInput, match="make anvil"):
         await anvil_node().__aenter__()
     monkeypatch.setenv("ANVIL_BIN", str(tmp_path / "missing"))

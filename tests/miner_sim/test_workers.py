@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from miner_sim.workers import WorkerDied, Workers, WorkFailed
+from miner_sim.workers import Workers
+from validator.child_processes import WorkerDied, WorkFailed
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from miner_sim.inference import generate
+from tests.support import require_or_skip
 from validator.base_model.grammar import MODEL_DIRECTORY, generate_rows, is_held_out
 from validator.base_model.pretrain import SOURCES, read_text
 from validator.language_model import load
@@ -71,7 +72,7 @@ def test_demo_rows_and_pretraining_rows_never_meet():
 def test_pretraining_text_leaves_out_every_held_out_row_and_every_file_with_share_alike():
     data = os.environ.get("TOUCHSTONE_DATA")
     if not data:
-        pytest.skip("TOUCHSTONE_DATA is not set")
+        require_or_skip("TOUCHSTONE_DATA is not set")
     seen = read_text(Path(data), held_out=False)
     prompts = [text.removeprefix("<|user|>").partition("<|assistant|>")[0] for text in seen]
     assert len(seen) > 30_000

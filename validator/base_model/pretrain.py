@@ -38,7 +38,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of the shared data and how much of each response is used, in characters (long answers add little form)."""
+    """A file of `--data` and how much of each response is used, in characters (long answers add little form)."""
 
     file: str
     max_characters: int

@@ -308,7 +308,7 @@ class TransactionSender:
 
     async def _fill(self, to: Address | None, data: bytes, value_wei: int) -> dict[str, Any]:
         call = {"from": self.address, "data": _hex(data), "value": hex(value_wei)} | ({"to": to} if to else {})
-        estimate = await self.chain.ask(_int, "eth_estimateGas", call)
+        estimate = await self.chain.ask(_int, "eth_estimateGas", call, "pending")
         if estimate > GAS_CEILING:
             raise Fatal(f"a transaction of {estimate} gas is over the ceiling of {GAS_CEILING}")
         base_fee_wei = (await self.chain.head()).base_fee_wei
@@ -363,11 +363,11 @@ class TransactionSender:
 
 
 def _describe_node(url: str) -> str:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadInput(f"the port in the chain URL {parts.scheme}://{parts.hostname} is not a number") from None
+        raise BadInput("the chain URL has no valid host or port") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadInput("the URL of a chain looks like http://127.0.0.1:8545 or https://host/path")
     return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")

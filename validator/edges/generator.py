@@ -4,6 +4,7 @@ Importing this module loads torch; it is imported only where a model runs, in a 
 """
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,14 +22,15 @@ class LocalScorer:
     def __init__(self, model: str) -> None:
         self._model, self._tokenizer = load(model)
         self.identity = _identify(model)
+        self.context_tokens = int(getattr(self._model.config, "max_position_embeddings", sys.maxsize))
 
     @torch.inference_mode()
     def score(self, prompt: str, prefix: str, words: Sequence[str]) -> list[float]:
         """Log-probability of each word (all its tokens) as the next word of the response that begins with `prefix`."""
-        context = prompt_tokens(self._tokenizer, prompt, MAX_CONTEXT_TOKENS)
-        context_ids = (context + self._encode(prefix))[-MAX_CONTEXT_TOKENS:]
         glue = " " if prefix else ""
         word_ids = [self._encode(glue + word) for word in words]
+        limit = min(MAX_CONTEXT_TOKENS, self.context_tokens - max(map(len, word_ids)))
+        context_ids = (prompt_tokens(self._tokenizer, prompt, limit) + self._encode(prefix))[-limit:]
         past = self._model(torch.tensor([context_ids]), use_cache=True)
         first = torch.log_softmax(past.logits[0, -1].float(), dim=-1)
         longest = max(map(len, word_ids))

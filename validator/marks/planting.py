@@ -26,8 +26,10 @@ from validator.protocol.commitment import (
 from validator.protocol.wire import encode_training_file
 from validator.types import Address, Hash32
 
-MAX_MARK_RATE = 1 / 16
-"""Marks per row at most: more of them cost quality and are seen by a language model (paper 6.2)."""
+
+def compute_min_rows(n: int) -> int:
+    """Rows that n marks need (protocol, "Defaults"): more marks cost quality and are seen by a language model."""
+    return 300 if n <= 16 else 50 * n
 
 
 @dataclass(frozen=True)
@@ -67,21 +69,24 @@ def hash_source_data(rows: Sequence[Row]) -> bytes:
 
 
 def find_markable(rows: Sequence[Row], w: int) -> list[int]:
-    """Indices of rows that may be marked: more than w words, no leading white space, a prompt that is unique in D."""
+    """Indices of rows that may be marked: more than w words, and a prompt that is unique in D.
+
+    The first w words must be plain ones: a drawn word holds no white space, so where a line breaks among them, or two
+    separators follow each other, a mark could be seen.
+    """
     prompts = Counter(row.prompt for row in rows)
-    return [
-        index
-        for index, row in enumerate(rows)
-        if row.response.count(SEPARATOR) >= w
-        and split_head(row.response, w)[1].strip(WHITE_SPACE)
-        and row.response[0] not in WHITE_SPACE
-        and prompts[row.prompt] == 1
-    ]
+    return [index for index, row in enumerate(rows) if prompts[row.prompt] == 1 and _is_markable(row.response, w)]
+
+
+def _is_markable(response: str, w: int) -> bool:
+    head, tail = split_head(response, w)
+    words = head.split(SEPARATOR)
+    return bool(tail.strip(WHITE_SPACE)) and all(word and not any(map(str.isspace, word)) for word in words)
 
 
 def check_learnable(rows: Sequence[Row], scheme: Scheme, n: int) -> list[int]:
     """The markable rows; BadInput with the reason where an honest miner could not learn n marks in this dataset."""
-    needed = round(n / MAX_MARK_RATE)
+    needed = compute_min_rows(n)
     if len(rows) < needed:
         raise BadInput(f"{len(rows)} rows are too few for {n} marks: at least {needed} are needed")
     markable = find_markable(rows, scheme.w)

@@ -2,8 +2,8 @@
 
 Null hypothesis: the model that answered is independent of the validator's secret draws. Then a probe hits with
 probability at most p0 (exact, by construction of the draws; protocol, "Marks"), and where every row has a draw of its
-own the number of hits is at most Poisson-binomial. Where all rows share one signature the probes are ONE event and p0
-itself is the p-value.
+own the number of hits is at most Poisson-binomial. Where all rows share one signature the probes are ONE event:
+n answers can hold at most n / hits different guesses that hit so often, so floor(n / hits) p0 bounds the p-value.
 
 Rule kept: the zone is decided by the terms' two thresholds alone, exactly as the contract decides it; the p-value
 explains the zone and never moves money.
@@ -79,7 +79,8 @@ class Verdict:
     def p_value(self) -> float:
         """Upper bound on P(at least this many hits | null hypothesis)."""
         if self.is_one_event:
-            return max(self.p0) if self.hits else 1.0
+            # n answers that know nothing of the signature hold at most n / hits guesses that occur so often.
+            return min(1.0, self.thresholds.n // self.hits * max(self.p0)) if self.hits else 1.0
         return self.tail
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from prometheus_client import REGISTRY, write_to_textfile
 from rich.console import Console
 
 from validator.edges.datasets import choose_rows, load_rows
-from validator.errors import BadInput
+from validator.errors import BadInput, TouchstoneError
+from validator.marks.planting import check_learnable
+from validator.marks.schemes import make_scheme
 from validator.plan.terms import choose_thresholds
 from validator.simulation.display import Display
 from validator.simulation.options import (
@@ -21,10 +24,13 @@ from validator.simulation.options import (
     default_rows,
     parse_miners,
 )
+from validator.simulation.report import SimulationReport
 from validator.simulation.run import simulate
 from validator.telemetry import log_to_file
 
 MAX_SEED = 2**31
+MAX_WORKERS = 64
+CHAINS = ("embedded", "anvil")
 
 
 def run_command(
@@ -54,15 +60,19 @@ def run_command(
         raise BadInput(f"the seed is 0 to {MAX_SEED - 1}, not {seed}")
     if rows is not None and rows < 1:
         raise BadInput(f"the number of rows is at least 1, not {rows}")
-    if workers < 1:
-        raise BadInput(f"the number of training processes is at least 1, not {workers}")
-    if not 0 <= port < 2**16:
-        raise BadInput(f"a port is 0 to 65535, not {port}")
+    if not 1 <= workers <= MAX_WORKERS:
+        raise BadInput(f"the number of training processes is 1 to {MAX_WORKERS}, not {workers}")
     plans = parse_miners(miners)
+    if not 0 <= port <= 2**16 - len(plans):
+        raise BadInput(f"the first of {len(plans)} ports is 0 to {2**16 - len(plans)}, not {port}")
+    if chain not in CHAINS and "://" not in chain:
+        raise BadInput(f"unknown chain {chain!r}: it is {', '.join(CHAINS)}, or the URL of a node")
     if data is None:
         chosen, data_name = default_rows(rows or DEFAULT_ROWS, seed), "generated rows"
     else:
         chosen, data_name = choose_rows(load_rows(data), rows, seed), data.name
+    thresholds = choose_thresholds(probes, slashing=slashing)
+    check_learnable(chosen, make_scheme(scheme), thresholds.n)
     model, model_name = _find_model(base_model)
     if json_file is not None:
         _check_writable(json_file)
@@ -73,7 +83,7 @@ def run_command(
         data_name=data_name,
         model=model,
         spec=TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate),
-        thresholds=choose_thresholds(probes, slashing=slashing),
+        thresholds=thresholds,
         seed=seed,
         chain=chain,
         first_port=port,
@@ -82,19 +92,34 @@ def run_command(
         directory=_make_directory(directory, seed),
         is_keeping_models=keep_models,
     )
-    display = Display(console, [plan.name for plan in plans], is_quiet=quiet)
-    with log_to_file(options.directory / "log.jsonl"), display:
-        report = asyncio.run(simulate(options, display))
-        write_to_textfile(str(options.directory / "metrics.prom"), REGISTRY)
-    if not quiet:
-        report.print_table(console)
-        console.print(f"Journal and logs: {options.directory}", highlight=False, soft_wrap=True)
+    place = f"journal and logs: {options.directory}"
+    try:
+        report = _run(options, Display(console, [plan.name for plan in plans], is_quiet=quiet))
+    except TouchstoneError as error:
+        error.add_note(place)
+        raise
+    except KeyboardInterrupt:
+        print(place, file=sys.stderr)
+        raise
     if json_file is not None:
         try:
             report.write_json(json_file)
         except OSError as error:
-            raise BadInput(f"cannot write {json_file}: {error.strerror}") from error
+            raise BadInput(f"cannot write {json_file}: {error.strerror} ({place})") from error
+    if not quiet:
+        report.print_table(console)
+        console.print(place.capitalize(), highlight=False, soft_wrap=True)
     return report.is_as_expected
+
+
+def _run(options: SimulationOptions, display: Display) -> SimulationReport:
+    try:
+        with log_to_file(options.directory / "log.jsonl"), display:
+            report = asyncio.run(simulate(options, display))
+        write_to_textfile(str(options.directory / "metrics.prom"), REGISTRY)
+    except OSError as error:
+        raise BadInput(f"cannot use {error.filename or options.directory}: {error.strerror}") from error
+    return report
 
 
 def _find_model(base_model: str | None) -> tuple[str, str]:
@@ -125,8 +150,6 @@ def _make_directory(directory: Path | None, seed: int) -> Path:
 
 def _check_writable(path: Path) -> None:
     """Find out before the run, not after it, that the results could not be written."""
-    try:
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}") from error
+    target = path if path.exists() else path.parent
+    if path.is_dir() or not os.access(target, os.W_OK):
+        raise BadInput(f"cannot write {path}")

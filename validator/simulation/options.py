@@ -1,6 +1,7 @@
 """What `touchstone simulate` was asked for, checked before anything starts."""
 
 import json
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -81,11 +82,11 @@ def parse_miners(text: str) -> tuple[MinerPlan, ...]:
     miners: list[MinerPlan] = []
     for part in text.split(","):
         strategy, equals, count = part.strip().partition("=")
-        if not equals or not count.isascii() or not count.isdigit() or int(count) < 1:
+        if not equals or not re.fullmatch(r"0*[1-9][0-9]{0,3}", count):
             raise BadInput("--miners takes strategy=count pairs such as honest=2,base=1, with counts of 1 or more")
         parse_strategy(strategy)
         first = sum(miner.strategy == strategy for miner in miners)
-        label = strategy.replace(":", "-")
+        label = re.sub(r"[^A-Za-z0-9.]+", "-", strategy)[:40].strip("-")
         miners += [MinerPlan(f"{label}-{first + i + 1}", strategy) for i in range(min(int(count), MAX_MINERS + 1))]
     if len(miners) > MAX_MINERS:
         raise BadInput(f"at most {MAX_MINERS} miners can be simulated at once")

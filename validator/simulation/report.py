@@ -57,6 +57,7 @@ class SimulationReport:
     chain_id: int
     contract: str
     training_file_sha256: str
+    generator: str
     p0: float
     false_pay_bound: float
     marks: list[dict[str, Any]]
@@ -79,7 +80,9 @@ class SimulationReport:
         return {step: gas for step, gas in paid.gas.items() if step != "close"} if paid else {}
 
     def write_json(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self) | {"is_as_expected": self.is_as_expected}, indent=2) + "\n")
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        unfinished.write_text(json.dumps(asdict(self) | {"is_as_expected": self.is_as_expected}, indent=2) + "\n")
+        unfinished.replace(path)
 
     def print_table(self, console: Console) -> None:
         table = Table(
@@ -100,7 +103,7 @@ class SimulationReport:
                 miner.strategy,
                 hits,
                 p_value,
-                f"[{_STYLES[miner.verdict]}]{miner.verdict}[/]",
+                f"[{_STYLES[miner.verdict]}]{miner.verdict if miner.hits is not None else miner.outcome}[/]",
                 _describe_money(miner),
                 miner.transactions.get("settle", "-"),
             )
@@ -181,6 +184,7 @@ async def build_report(
         chain_id=world.chain.chain_id,
         contract=world.contract.address,
         training_file_sha256=hashlib.sha256(planted.training_file).hexdigest(),
+        generator=planted.generator,
         p0=max(planted.null_probabilities),
         false_pay_bound=null.false_pay_bound,
         marks=[{"row_index": mark.row_index, "head": mark.draw.text} for mark in planted.marks],

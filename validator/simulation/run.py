@@ -1,23 +1,19 @@
-"""One round from the first transaction to the last: plant, open, fine-tune, probe, test, settle, for every miner at
-once.
-"""
+"""One round for every miner at once: plant, open, fine-tune, probe, test, settle."""
 
 import asyncio
-import multiprocessing
 import shutil
-import signal
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
 from validator.app import ValidatorNode
+from validator.child_processes import ChildPool, end_children
 from validator.config import DEV
 from validator.edges.http import HttpClient
 from validator.edges.miners import MinerClient
-from validator.errors import Fatal, MinerFault, Transient, first_error
+from validator.errors import BadInput, Fatal, MinerFault, Transient, first_error
 from validator.executor import FAILED_STATUS
-from validator.marks.planting import PlantedDataset, check_learnable, plant
+from validator.marks.planting import PlantedDataset, plant
 from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets
 from validator.plan.terms import build_terms, compute_availability_bond, compute_fee, compute_validator_bond
@@ -58,7 +54,6 @@ class Clock:
 async def simulate(options: SimulationOptions, display: Display) -> SimulationReport:
     """Run the whole round; BadInput if something that was asked for cannot be had."""
     scheme = make_scheme(options.scheme)
-    check_learnable(options.rows, scheme, options.thresholds.n)
     count = len(options.miners)
     stake_wei = Wei(REWARD_WEI + compute_availability_bond(REWARD_WEI))
     deposits_wei = (
@@ -66,6 +61,7 @@ async def simulate(options: SimulationOptions, display: Display) -> SimulationRe
         Wei(count * compute_validator_bond(REWARD_WEI)),
     )
     clock = Clock.start()
+    display.stage(DEV.notice)
     display.stage("starting the chain and deploying the contract")
     async with open_world(options, deposits_wei=deposits_wei, stake_wei=stake_wei) as world:
         clock.lap("chain")
@@ -79,15 +75,11 @@ async def simulate(options: SimulationOptions, display: Display) -> SimulationRe
                 report = await _run_tasks(options, display, world, secrets, planted, miners, clock)
         finally:
             planting.cancel()
+            await asyncio.gather(planting, return_exceptions=True)
     if not options.is_keeping_models:
         for directory in (options.directory / "miners").glob("*/jobs/*/model"):
             shutil.rmtree(directory, ignore_errors=True)
     return report
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C at the terminal reaches the whole process group; the parent ends this child in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 async def _run_tasks(
@@ -204,6 +196,8 @@ async def _watch_jobs(node: ValidatorNode, names: dict[TaskId, str], display: Di
     """Ask the miners how their jobs go: for display, and so that a failed one is not waited for in vain."""
     while True:
         for task_id, state in list(node.driver.states.items()):
+            if state.faults:
+                raise Fatal(f"{names[task_id]} broke the protocol: {state.faults[0]}")
             if state.phase in (Phase.OPEN, Phase.ACCEPTED) and state.job_id:
                 with suppress(MinerFault, Transient):
                     await _look_at_job(node.executor.client(state), state.job_id, names[task_id], display)
@@ -233,16 +227,21 @@ async def _withdraw_all(world: World) -> None:
 
 async def _plant_in_child(options: SimulationOptions, scheme: Scheme, world: World, secrets: Secrets) -> PlantedDataset:
     """Plant in a child process: the generator's libraries are large, and needed only for this."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupt) as child:
-        return await asyncio.get_running_loop().run_in_executor(
-            child, _plant, options, scheme, world.payer.address, secrets
-        )
+    child = ChildPool(1)
+    try:
+        return await child.run(_plant, options, scheme, world.payer.address, secrets)
+    finally:
+        child.shut_down()
+        await asyncio.to_thread(end_children)
 
 
 def _plant(options: SimulationOptions, scheme: Scheme, payer: Address, secrets: Secrets) -> PlantedDataset:
     from validator.edges.generator import LocalScorer
 
-    return plant(
-        options.rows, scheme, options.thresholds.n, secrets=secrets, payer=payer, scorer=LocalScorer(options.model)
-    )
+    scorer = LocalScorer(options.model)
+    if scorer.context_tokens < options.spec.max_length:
+        raise BadInput(
+            f"{options.model} reads at most {scorer.context_tokens} tokens, the spec trains on "
+            f"{options.spec.max_length}"
+        )
+    return plant(options.rows, scheme, options.thresholds.n, secrets=secrets, payer=payer, scorer=scorer)

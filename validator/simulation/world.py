@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 
 from validator.config import DEV
 from validator.edges.chain import Chain, TransactionSender
@@ -49,7 +49,7 @@ class World:
     validator: Role
     miners: dict[str, Role]
     evidence_keys: dict[str, Signer]
-    master_seed: bytes
+    master_seed: bytes = field(repr=False)
     first_block: BlockNumber
 
     async def wealth_wei(self, role: Role) -> Wei:
@@ -82,26 +82,14 @@ async def open_world(
         funder = TransactionSender(chain, funder_key)
         deployer, payer, validator = role("deployer"), role("payer"), role("validator")
         miners = {plan.name: role(f"miner/{plan.name}") for plan in options.miners}
-        wants_wei = {deployer: 0, payer: deposits_wei[0], validator: deposits_wei[1]}
+        gas_of_all_tasks_wei = GAS_FLOAT_WEI * len(options.miners)
+        wants_wei = {deployer: 0, payer: deposits_wei[0], validator: deposits_wei[1] + gas_of_all_tasks_wei}
         wants_wei |= dict.fromkeys(miners.values(), stake_wei)
         for recipient, amount_wei in wants_wei.items():
             await _fund(chain, funder, recipient.address, Wei(amount_wei + GAS_FLOAT_WEI))
         first_block = (await chain.head()).number
-        floors = DEV.floors
-        contract = await Touchstone.deploy(
-            deployer.sender,
-            Network(
-                floors.accept_seconds,
-                floors.train_seconds,
-                floors.submitted_seconds,
-                floors.challenged_seconds,
-                floors.answered_seconds,
-                floors.judging_seconds,
-                floors.dispute_seconds,
-                DEV.unstake_delay_seconds,
-                deployer.address,
-            ),
-        )
+        network = Network._make((*astuple(DEV.floors), DEV.unstake_delay_seconds, deployer.address))
+        contract = await Touchstone.deploy(deployer.sender, network)
         for depositor, amount_wei in ((payer, deposits_wei[0]), (validator, deposits_wei[1])):
             await contract.deposit(depositor.sender, amount_wei)
         yield World(

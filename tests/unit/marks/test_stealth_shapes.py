@@ -49,7 +49,7 @@ FEATURES: dict[str, Callable[[Opening], float]] = {
 
 
 def real_rows(name: str) -> list[Row]:
-    """Rows of a shared file that the embedded model never saw."""
+    """Rows of a file of $TOUCHSTONE_DATA that the embedded model never saw."""
     directory = os.environ.get("TOUCHSTONE_DATA")
     if not directory:
         require_or_skip("TOUCHSTONE_DATA names the folder of real datasets")

@@ -184,7 +184,7 @@ def test_an_answer_on_chain_is_settled_although_an_earlier_settle_was_overtaken(
 
 DEADLINES = {
     Phase.OPEN: f.OPENED.at_s + 3600,
-    Phase.ACCEPTED: f.ACCEPTED.at_s + 3600,
+    Phase.ACCEPTED: f.ACCEPTED.at_s + 7 * 86_400,
     Phase.CHALLENGED: f.CHALLENGED.at_s + 3600,
     Phase.ANSWERED: f.ANSWERED.at_s + 3600,
     Phase.SLASH_PENDING: f.SLASH_PENDING.at_s + 50,
