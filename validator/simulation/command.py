@@ -108,7 +108,7 @@ def run_command(
             raise BadInput(f"cannot write {json_file}: {error.strerror} ({place})") from error
     if not quiet:
         report.print_table(console)
-        console.print(place.capitalize(), highlight=False, soft_wrap=True)
+        console.print(place, highlight=False, soft_wrap=True)
     return report.is_as_expected
 
 
