@@ -149,7 +149,14 @@ def test_the_product_reaches_miner_sim_lazily_and_from_the_simulation_alone(name
 LAYERS = [
     ("validator.types", "validator.errors"),
     ("validator.protocol",),
-    ("validator.config", "validator.marks", "validator.plan", "validator.language_model", "validator.child_processes", "contracts"),
+    (
+        "validator.config",
+        "validator.marks",
+        "validator.plan",
+        "validator.language_model",
+        "validator.child_processes",
+        "contracts",
+    ),
     ("validator.journal", "validator.telemetry", "validator.edges"),
     ("validator.driver",),
     ("validator.executor", "validator.watcher"),

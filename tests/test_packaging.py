@@ -1,4 +1,5 @@
-"""A validator or an auditor needs no compiler, no test tool and no torch; the README's figures are the measured ones."""
+"""A validator or an auditor needs no compiler, no test tool and no torch; the README's figures are the measured ones.
+"""
 
 import json
 import subprocess

@@ -39,7 +39,13 @@ def test_the_same_seed_contract_payer_and_data_give_the_same_bytes():
 
 @pytest.mark.parametrize(
     "other",
-    [{"seed": digest("s")}, {"chain_id": 1}, {"contract": MINER}, {"payer": MINER}, {"rows": [*ROWS[1:], Row("Another prompt?", "Another answer with several words in it.")]}],
+    [
+        {"seed": digest("s")},
+        {"chain_id": 1},
+        {"contract": MINER},
+        {"payer": MINER},
+        {"rows": [*ROWS[1:], Row("Another prompt?", "Another answer with several words in it.")]},
+    ],
     ids=lambda o: min(o),
 )
 def test_any_other_seed_chain_contract_payer_or_data_give_other_marks(other):
