@@ -1,5 +1,4 @@
-"""A validator or an auditor needs no compiler, no test tool and no torch; the README's figures are the measured ones.
-"""
+"""A validator or an auditor needs no compiler, no test tool and no torch; the README shows what was measured."""
 
 import json
 import subprocess

@@ -39,6 +39,7 @@ class ValidatorNode:
         cls,
         *,
         journal_path: Path,
+        journal_key: bytes,
         profile: Profile,
         contract: Touchstone,
         sender: TransactionSender,
@@ -49,7 +50,7 @@ class ValidatorNode:
         first_block: BlockNumber,
         on_change: Callable[[TaskState], None],
     ) -> "ValidatorNode":
-        journal = Journal(journal_path)
+        journal = Journal(journal_path, journal_key)
         executor = ChainAndMiners(
             journal=journal,
             contract=contract,

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import sqlalchemy as sa
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from pydantic import TypeAdapter
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import NullPool
@@ -28,6 +30,7 @@ from validator.protocol.state import TaskState
 from validator.types import EffectKey, TaskId
 
 SCHEMA_VERSION = 1
+NONCE_BYTES = 12
 
 _metadata = sa.MetaData()
 _about = sa.Table("about", _metadata, sa.Column("schema_version", sa.Integer, nullable=False))
@@ -37,7 +40,7 @@ _events = sa.Table(
     sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("task_id", sa.String(66), nullable=False, index=True),
     sa.Column("kind", sa.String(40), nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("sealed_body", sa.LargeBinary, nullable=False),
     sa.Column("recorded_at_s", sa.Float, nullable=False),
 )
 _effects = sa.Table(
@@ -53,7 +56,7 @@ _transactions = sa.Table(
     _metadata,
     sa.Column("tx_hash", sa.String(66), primary_key=True),
     sa.Column("effect_key", sa.ForeignKey("effects.key"), nullable=False),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("sealed_raw", sa.LargeBinary, nullable=False),
     sa.Column("recorded_at_s", sa.Float, nullable=False),
 )
 
@@ -61,9 +64,14 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for k
 
 
 class Journal:
-    """Opens, and creates if need be, the SQLite journal at `path`; BadInput if it cannot be used."""
+    """Opens, and creates if need be, the SQLite journal at `path`; BadInput if it cannot be used.
 
-    def __init__(self, path: Path) -> None:
+    What events and transactions say is sealed with `key` (32 bytes): replies and a settlement that has not left yet
+    show the marks of tasks that are not settled (protocol, invariant 6; K8).
+    """
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._box = ChaCha20Poly1305(key)
         try:
             self._lock = path.with_suffix(".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,6 +108,16 @@ class Journal:
         except sa.exc.DBAPIError as error:
             raise Fatal(f"the journal cannot be written: {error.orig}") from error
 
+    def _seal(self, plain: bytes, context: str) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._box.encrypt(nonce, plain, context.encode())
+
+    def _unseal(self, sealed: bytes, context: str) -> bytes:
+        try:
+            return self._box.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context.encode())
+        except InvalidTag as error:
+            raise BadInput("the journal was written under another master seed, or it is damaged") from error
+
     def close(self) -> None:
         self._connection.close()
         self._engine.dispose()
@@ -117,7 +135,7 @@ class Journal:
                 .values(
                     task_id="0x" + event.task_id.hex(),
                     kind=type(event).__name__,
-                    body=_ADAPTERS[type(event).__name__].dump_json(event).decode(),
+                    sealed_body=self._seal(_ADAPTERS[type(event).__name__].dump_json(event), type(event).__name__),
                     recorded_at_s=time.time(),
                 )
                 .returning(_events.c.sequence)
@@ -141,7 +159,12 @@ class Journal:
         with self._transaction():
             self._connection.execute(
                 insert(_transactions)
-                .values(tx_hash="0x" + tx_hash.hex(), effect_key=effect_key, raw=raw, recorded_at_s=time.time())
+                .values(
+                    tx_hash="0x" + tx_hash.hex(),
+                    effect_key=effect_key,
+                    sealed_raw=self._seal(raw, effect_key),
+                    recorded_at_s=time.time(),
+                )
                 .on_conflict_do_nothing()
             )
 
@@ -151,10 +174,11 @@ class Journal:
 
     def events(self) -> Iterator[Event]:
         """Every event ever recorded, in order."""
-        rows = self._connection.execute(sa.select(_events.c.kind, _events.c.body).order_by(_events.c.sequence)).all()
+        query = sa.select(_events.c.kind, _events.c.sealed_body).order_by(_events.c.sequence)
+        rows = self._connection.execute(query).all()
         self._connection.rollback()
-        for kind, body in rows:
-            yield _ADAPTERS[kind].validate_json(body)
+        for kind, sealed_body in rows:
+            yield _ADAPTERS[kind].validate_json(self._unseal(sealed_body, kind))
 
     def replay(self) -> dict[TaskId, TaskState]:
         """Every task as the journal tells it."""

@@ -17,7 +17,10 @@ from tests.e2e.command import TOUCHSTONE, run_touchstone
 from tests.support import require_or_skip
 from validator.base_model.grammar import MODEL_DIRECTORY
 from validator.journal import Journal
+from validator.marks.secrets import derive_journal_key
 
+SEED = 0
+JOURNAL_KEY = derive_journal_key(SEED.to_bytes(32, "big"))
 GOOD_ROW = json.dumps({"prompt": "What is the tallest of them?", "response": "It is the one that stands over there."})
 
 
@@ -133,7 +136,7 @@ def test_a_chain_that_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_the_directory_of_another_run_is_not_touched(tmp_path: Path) -> None:
-    Journal(tmp_path / "journal.sqlite").close()
+    Journal(tmp_path / "journal.sqlite", JOURNAL_KEY).close()
     before = (tmp_path / "journal.sqlite").read_bytes()
     assert "holds another simulation's journal" in refusal_of("--miners", "base=1", "--directory", tmp_path)
     assert (tmp_path / "journal.sqlite").read_bytes() == before
@@ -158,7 +161,7 @@ def test_ctrl_c_ends_all_children_and_leaves_a_readable_journal(tmp_path: Path) 
     assert errors.decode().strip().splitlines() == [f"journal and logs: {tmp_path}", "interrupted"]
     _gone, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-    journal = Journal(tmp_path / "journal.sqlite")
+    journal = Journal(tmp_path / "journal.sqlite", JOURNAL_KEY)
     states = journal.replay()
     journal.close()
     assert len(states) == 2

@@ -26,7 +26,7 @@ def no_waiting():
 
 @pytest.fixture
 def journal(tmp_path):
-    journal = Journal(tmp_path / "journal.sqlite")
+    journal = Journal(tmp_path / "journal.sqlite", bytes(32))
     yield journal
     journal.close()
 

@@ -16,6 +16,7 @@ from validator.journal import SCHEMA_VERSION, Journal
 from validator.protocol import effects as todo
 from validator.protocol.machine import step
 
+KEY = bytes(32)
 OPEN, DELIVER = todo.OpenTask(TASK_ID), todo.DeliverDataset(TASK_ID)
 
 
@@ -26,7 +27,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def journal(path):
-    journal = Journal(path)
+    journal = Journal(path, KEY)
     yield journal
     journal.close()
 
@@ -100,10 +101,10 @@ def test_replay_gives_the_very_states_that_were_live(journal, path_of_events):
 def test_replay_survives_closing_and_tells_tasks_apart(path):
     other = f.make_planned(1)
     events = [f.PLANNED, other, f.OPENED, f.ACCEPTED, replace(f.OPENED, task_id=other.task_id)]
-    journal = Journal(path)
+    journal = Journal(path, KEY)
     states = live(events, journal)
     journal.close()
-    again = Journal(path)
+    again = Journal(path, KEY)
     assert again.replay() == states
     assert again.record(f.OPENED, [DELIVER]) == [], "what was asked for before is not asked for again"
     again.close()
@@ -130,9 +131,7 @@ def test_signed_transactions_are_on_disk_before_they_are_sent(journal, path):
     """P3."""
     journal.record(f.PLANNED, [OPEN])
     journal.record_transaction(OPEN.key, digest("tx"), b"\x02raw")
-    assert rows(path, "SELECT tx_hash, effect_key, raw FROM transactions") == [
-        ("0x" + digest("tx").hex(), OPEN.key, b"\x02raw")
-    ]
+    assert rows(path, "SELECT tx_hash, effect_key FROM transactions") == [("0x" + digest("tx").hex(), OPEN.key)]
 
 
 def test_signing_the_same_bytes_again_is_no_second_transaction(journal, path):
@@ -152,27 +151,29 @@ def test_an_effect_is_marked_done(journal, path):
 
 def test_a_second_process_is_refused(journal, path):
     """P7."""
-    program = f"from pathlib import Path; from validator.journal import Journal; Journal(Path({str(path)!r}))"
+    program = (
+        f"from pathlib import Path; from validator.journal import Journal; Journal(Path({str(path)!r}), bytes(32))"
+    )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert other.returncode != 0
     assert f"BadInput: another process is using the journal {path}" in other.stderr
 
 
 def test_the_lock_ends_with_the_journal(path):
-    Journal(path).close()
-    Journal(path).close()
+    Journal(path, KEY).close()
+    Journal(path, KEY).close()
 
 
 def test_a_journal_of_a_newer_program_is_refused_and_left_alone(path):
     """P14."""
-    Journal(path).close()
+    Journal(path, KEY).close()
     connection = sqlite3.connect(path)
     connection.execute("UPDATE about SET schema_version = ?", (SCHEMA_VERSION + 1,))
     connection.execute("DROP TABLE transactions")
     connection.commit()
     connection.close()
     with pytest.raises(BadInput, match=f"schema version {SCHEMA_VERSION + 1}, this program writes"):
-        Journal(path)
+        Journal(path, KEY)
     assert ("transactions",) not in rows(path, "SELECT name FROM sqlite_master")
 
 
@@ -180,7 +181,7 @@ def test_every_file_of_the_journal_is_its_owners_alone(tmp_path):
     """K5, whatever the umask."""
     old = os.umask(0)
     try:
-        journal = Journal(tmp_path / "journal.sqlite")
+        journal = Journal(tmp_path / "journal.sqlite", KEY)
         journal.record(f.PLANNED, [OPEN])
         modes = {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.glob("journal.sqlite*")}
         journal.close()
@@ -200,7 +201,7 @@ def test_a_path_that_cannot_hold_a_journal_is_bad_input(tmp_path, kind):
     else:
         path.write_bytes(b"this is a text file, not a database" * 100)
     with pytest.raises(BadInput, match=r"journal\.sqlite"):
-        Journal(path)
+        Journal(path, KEY)
 
 
 def test_every_commit_is_synced(journal):
@@ -210,3 +211,29 @@ def test_every_commit_is_synced(journal):
         for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
     }
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+
+
+def test_no_reply_and_no_settlement_stands_in_the_files_in_clear(journal, path):
+    """K8, and invariant 6 of the protocol: the replies of a task that is not settled are its marks."""
+    journal.record(f.PLANNED, [OPEN])
+    journal.record(replace(f.ANSWERS[0], text="the drawn words of a canary"), [])
+    journal.record_transaction(OPEN.key, digest("tx"), b"rows and salt of a settlement")
+    on_disk = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"drawn words" not in on_disk
+    assert b"rows and salt" not in on_disk
+
+
+def test_another_key_and_a_flipped_bit_are_told_from_an_empty_journal(journal, path):
+    """K4."""
+    journal.record(f.PLANNED, [OPEN])
+    journal.close()
+    other = Journal(path, bytes([1]) * 32)
+    with pytest.raises(BadInput, match="another master seed"):
+        other.replay()
+    other.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE events SET sealed_body = zeroblob(length(sealed_body))")
+    again = Journal(path, KEY)
+    with pytest.raises(BadInput, match="damaged"):
+        again.replay()
+    again.close()

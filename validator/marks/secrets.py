@@ -44,14 +44,21 @@ class Secrets:
         info = abi_encode(
             ["string", "uint256", "address", "address", "uint256"], ["salt", *self._place, validator, validator_nonce]
         )
-        return Hash32(self._derive(info))
+        return Hash32(_derive(self._master_seed, info))
 
     def _of_dataset(self, label: str, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> bytes:
         types = ["string", "uint256", "address", "address", "bytes32", "string", "uint256", "uint256"]
-        return self._derive(abi_encode(types, [label, *self._place, payer, source_data_hash, scheme, n, w]))
+        info = abi_encode(types, [label, *self._place, payer, source_data_hash, scheme, n, w])
+        return _derive(self._master_seed, info)
 
-    def _derive(self, info: bytes) -> bytes:
-        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self._master_seed)
+
+def derive_journal_key(master_seed: bytes) -> bytes:
+    """The 32 bytes that seal what a validator's journal says."""
+    return _derive(master_seed, b"journal")
+
+
+def _derive(master_seed: bytes, info: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(master_seed)
 
 
 class DrawStream:

@@ -15,7 +15,7 @@ from validator.errors import BadInput, Fatal, MinerFault, Transient, first_error
 from validator.executor import FAILED_STATUS
 from validator.marks.planting import PlantedDataset, plant
 from validator.marks.schemes import Scheme, make_scheme
-from validator.marks.secrets import Secrets
+from validator.marks.secrets import Secrets, derive_journal_key
 from validator.plan.terms import build_terms, compute_availability_bond, compute_fee, compute_validator_bond
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_commitment
@@ -101,6 +101,7 @@ async def _run_tasks(
     async with HttpClient() as http:
         node = ValidatorNode.build(
             journal_path=options.directory / "journal.sqlite",
+            journal_key=derive_journal_key(world.master_seed),
             profile=DEV,
             contract=world.contract,
             sender=world.validator.sender,
