@@ -91,8 +91,8 @@ def _real_data(cells: dict[str, Any]) -> str:
             "**Real data**, rows that the embedded model never saw, `canary`, two honest miners, one `base`, "
             "one `noise` each:\n"
         ),
-        "| dataset | rows | seeds | honest hits of 16, mean (range) | base, noise hits | as expected | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| dataset | rows | seeds | honest hits of 16, mean (range) | base, noise hits | as expected |",
+        "|---|---|---|---|---|---|",
     ]
     for (data, rows), rounds in groups.items():
         honest = [miner["hits"] for miner in _miners(rounds, "honest")]
@@ -100,8 +100,7 @@ def _real_data(cells: dict[str, Any]) -> str:
         as_expected = sum(cell["exit_status"] == 0 for cell in rounds)
         lines.append(
             f"| {data} | {rows} | {len(rounds)} | {mean(honest):.1f} ({min(honest)} to {max(honest)}) | "
-            f"{min(others)} to {max(others)} | {as_expected} of {len(rounds)} | "
-            f"{_spread([cell['wall_s'] for cell in rounds])} |"
+            f"{min(others)} to {max(others)} | {as_expected} of {len(rounds)} |"
         )
     return "\n".join(lines) + "\n"
 
