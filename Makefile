@@ -51,5 +51,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 $(ANVIL): tools/anvil/package-lock.json
 	mkdir -p .cache/anvil
 	cp tools/anvil/package.json tools/anvil/package-lock.json .cache/anvil/
-	npm ci --no-fund --no-audit --prefix .cache/anvil
+	npm install --no-fund --no-audit --ignore-scripts --prefix .cache/anvil
 	touch $@
