@@ -140,7 +140,9 @@ def _fresh(cells: dict[str, Any]) -> str:
             count, asked = cell["fresh_signatures"], cell["fresh_prompts"]
             interval = binomtest(count, asked).proportion_ci(method="exact")
             rate = f"{count / asked:.1%} ({interval.low:.1%} to {interval.high:.1%})"
-            lines.append(f"| {name.removeprefix('fresh/')} | {count} of {asked} | {rate} |")
+            where = name.removeprefix("fresh/")
+            where += "" if " on " in where else " on generated rows"
+            lines.append(f"| {where} | {count} of {asked} | {rate} |")
     return "\n".join(lines) + "\n" if len(lines) > 3 else ""
 
 
