@@ -246,6 +246,11 @@ event OrderConsumed:
     source_data_hash: bytes32
 
 
+event OrderCancelled:
+    payer: indexed(address)
+    nonce: uint256
+
+
 event TaskAccepted:
     task_id: indexed(bytes32)
     evidence_key: address
@@ -487,14 +492,20 @@ def open_task(terms: Terms, order: Order, order_signature: Bytes[65]):
     self._check_signer(
         keccak256(abi_encode(ORDER_TYPEHASH, order)), order_signature, terms.payer
     )
-    used: uint256 = self.order_nonces[terms.payer][order.nonce >> 8]
-    bit: uint256 = 1 << (order.nonce & 255)
-    self._check(used & bit == 0, "open_task: order nonce used")
-    self.order_nonces[terms.payer][order.nonce >> 8] = used | bit
+    self._use_order_nonce(terms.payer, order.nonce)
     task_id: bytes32 = self._open(terms)
     log OrderConsumed(
         task_id=task_id, payer=terms.payer, nonce=order.nonce, source_data_hash=order.source_data_hash
     )
+
+
+@external
+def cancel_order(nonce: uint256):
+    """
+    @notice The payer takes back whatever Order of its own has this nonce, signed already or not.
+    """
+    self._use_order_nonce(msg.sender, nonce)
+    log OrderCancelled(payer=msg.sender, nonce=nonce)
 
 
 @external
@@ -514,6 +525,14 @@ def open_task_with_offer(terms: Terms, expiry: uint256, offer_signature: Bytes[6
         terms.validator,
     )
     self._open(terms)
+
+
+@internal
+def _use_order_nonce(payer: address, nonce: uint256):
+    used: uint256 = self.order_nonces[payer][nonce >> 8]
+    bit: uint256 = 1 << (nonce & 255)
+    self._check(used & bit == 0, "order: nonce used")
+    self.order_nonces[payer][nonce >> 8] = used | bit
 
 
 @internal
@@ -544,6 +563,8 @@ def _check_terms(terms: Terms):
     self._check(terms.n >= MIN_N and terms.n <= MAX_N, "terms: n")
     self._check(terms.k_pay <= terms.n and 2 * terms.n <= 3 * terms.k_pay, "terms: k_pay")
     self._check(terms.k_slash <= terms.n and 8 * terms.k_slash <= terms.n, "terms: k_slash")
+    # A word takes a token at least: under fewer, no model could ever hit.
+    self._check(terms.max_tokens >= terms.w, "terms: max_tokens")
     self._check(terms.weights <= WEIGHTS_JUDGED, "terms: weights")
     self._check(terms.min_coverage_bps <= MAX_BPS, "terms: min_coverage_bps")
     self._check(terms.quorum <= MAX_COMMITTEE, "terms: quorum")

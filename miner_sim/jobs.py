@@ -20,7 +20,7 @@ from miner_sim.workers import Workers
 from miner_sim.workshop import MODEL_DIRECTORY, Workshop
 from validator.errors import TouchstoneError, Transient
 from validator.protocol.commitment import MerkleTree, hash_row, hash_served_model, hash_spec
-from validator.protocol.wire import parse_training_file
+from validator.protocol.wire import count_unanswerable, parse_training_file
 from validator.types import Address, Hash32
 
 TASK_WAIT_SECONDS = 30.0
@@ -172,6 +172,8 @@ class JobBook:
                 "dataset_root_mismatch",
                 f"the file's dataset root is {to_hex(dataset.root)}, the task's terms say {to_hex(terms.dataset_root)}",
             )
+        if count_unanswerable(dataset.rows, terms.w) > terms.n - terms.k_pay:
+            raise Unacceptable("unlearnable_rows", "more responses start with white space than probes may miss")
         return opened, dataset
 
     async def _find_task(self, job: Job) -> OpenedTask:

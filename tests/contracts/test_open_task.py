@@ -98,7 +98,7 @@ def test_an_order_is_consumed_once_and_in_any_sequence(market: Market) -> None:
         market.open(round_, market.order(round_, nonce=nonce))
         assert market.view("is_order_nonce_used", PAYER.address, nonce)
         again = market.make_round()
-        with reverts("open_task: order nonce used"):
+        with reverts("order: nonce used"):
             market.open(again, market.order(again, nonce=nonce))
     assert not market.view("is_order_nonce_used", PAYER.address, 1)
     assert not market.view("is_order_nonce_used", VALIDATOR.address, 3)

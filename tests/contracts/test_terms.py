@@ -15,7 +15,8 @@ MAX_SECONDS = 366 * 86_400
 
 AT_THE_BOUNDS: list[dict[str, Any]] = [
     {"w": 1},
-    {"w": 16},
+    {"w": 16, "max_tokens": 16},
+    {"max_tokens": MAX_UINT},
     {"n": 16, "k_pay": 11, "k_slash": 2},
     {"n": 16, "k_pay": 16, "k_slash": 0},
     {"n": 64, "k_pay": 43, "k_slash": 8},
@@ -44,6 +45,7 @@ PAST_THE_BOUNDS: list[tuple[dict[str, Any], str]] = [
     ({"k_slash": 3}, "terms: k_slash"),
     ({"n": 63, "k_slash": 8}, "terms: k_slash"),
     ({"k_slash": MAX_UINT}, "terms: k_slash"),
+    ({"max_tokens": 3}, "terms: max_tokens"),
     ({"weights": 3}, "terms: weights"),
     ({"min_coverage_bps": 10_001}, "terms: min_coverage_bps"),
     ({"quorum": 17}, "terms: quorum"),

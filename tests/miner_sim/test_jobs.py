@@ -9,7 +9,7 @@ import pytest
 
 from miner_sim.fleet import RunningMiner
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
-from tests.miner_sim.world import SPEC, WITH_RUNNING_MINERS, Task, World, change_one_byte, compact
+from tests.miner_sim.world import SPEC, WITH_RUNNING_MINERS, Task, World, change_one_byte, compact, make_rows
 from validator.edges.contract import TaskStatus
 from validator.types import Hash32, TaskId
 
@@ -74,6 +74,14 @@ async def test_a_changed_byte_in_the_data_fails_the_job_without_accept(
     """V3."""
     task = await world.open_task(miner.address)
     await assert_not_accepted(world, client, change_one_byte(task), "dataset_root_mismatch")
+
+
+async def test_more_rows_that_no_reply_can_hit_than_probes_may_miss_fail_the_job_without_accept(
+    world: World, client: openai.AsyncOpenAI, miner: RunningMiner
+) -> None:
+    """V6."""
+    rows = [replace(row, response="\n" + row.response) for row in make_rows()]
+    await assert_not_accepted(world, client, await world.open_task(miner.address, rows), "unlearnable_rows")
 
 
 async def test_another_dataset_salt_fails_the_job_without_accept(

@@ -158,6 +158,12 @@ class OrderConsumed(ContractEvent):
 
 
 @dataclass(frozen=True)
+class OrderCancelled(ContractEvent):
+    payer: Address
+    nonce: int
+
+
+@dataclass(frozen=True)
 class TaskAccepted(ContractEvent):
     task_id: TaskId
     evidence_key: Address
@@ -333,6 +339,9 @@ class Touchstone:
         return await self._write(
             sender, "open_task", terms=terms.as_tuple(), order=order, order_signature=order_signature
         )
+
+    async def cancel_order(self, sender: TransactionSender, nonce: int) -> Receipt:
+        return await self._write(sender, "cancel_order", nonce=nonce)
 
     async def open_task_with_offer(
         self, sender: TransactionSender, terms: Terms, expiry: UnixSeconds, offer_signature: bytes

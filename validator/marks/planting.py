@@ -23,7 +23,7 @@ from validator.protocol.commitment import (
     hash_row,
     split_head,
 )
-from validator.protocol.wire import encode_training_file
+from validator.protocol.wire import count_unanswerable, encode_training_file
 from validator.types import Address, Hash32
 
 
@@ -89,6 +89,10 @@ def check_learnable(rows: Sequence[Row], scheme: Scheme, n: int) -> list[int]:
     needed = compute_min_rows(n)
     if len(rows) < needed:
         raise BadInput(f"{len(rows)} rows are too few for {n} marks: at least {needed} are needed")
+    unanswerable = count_unanswerable(rows, scheme.w)
+    if unanswerable > n // 4:
+        # Were they marks, no honest miner could be paid, and a careful one refuses to find out.
+        raise BadInput(f"{unanswerable} responses start with white space, at most {n // 4} may: strip them")
     markable = find_markable(rows, scheme.w)
     if len(markable) < max(n, len(rows) // 4):
         raise BadInput(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from validator.protocol.commitment import SEPARATOR, WHITE_SPACE, Row
+from validator.protocol.commitment import SEPARATOR, WHITE_SPACE, Row, split_head
 
 TEMPERATURE = 0
 
@@ -78,11 +78,15 @@ def parse_probe(body: Any, max_tokens: int) -> tuple[str, str]:
 
 
 def reply_head(text: str, *, is_cut: bool, w: int) -> str | None:
-    """The first `w` words of a reply, or None for a miss: too few words, or the last one cut by the token limit."""
-    words = text.lstrip(WHITE_SPACE).split(SEPARATOR, w)
-    if len(words) < w or (is_cut and len(words) == w):
-        return None
-    return SEPARATOR.join(words[:w])
+    """The first `w` words of a reply, all of it if it has no more; None where the token limit cut into them: a miss."""
+    answer = text.lstrip(WHITE_SPACE)
+    head, _rest = split_head(answer, w)
+    return None if is_cut and answer.count(SEPARATOR) < w else head
+
+
+def count_unanswerable(rows: Sequence[Row], w: int) -> int:
+    """Rows that even the model that gives every response back can never hit: those that start with white space."""
+    return sum(reply_head(row.response, is_cut=False, w=w) != split_head(row.response, w)[0] for row in rows)
 
 
 def strict_json(data: bytes) -> Any:

@@ -95,17 +95,27 @@ def test_one_row_fewer_than_the_protocols_table_asks_for_is_refused(n, count):
         check_learnable(rows[1:], Canary(), n)
 
 
+@pytest.mark.parametrize("padded", [4, 5])
+def test_responses_that_no_reply_can_match_are_refused(padded):
+    """V6."""
+    rows = [replace(row, response="\n" + row.response) for row in ROWS[:padded]] + ROWS[padded:]
+    if padded > 4:
+        with pytest.raises(BadInput, match="5 responses start with white space, at most 4 may: strip them"):
+            check_learnable(rows, Canary(), 16)
+    else:
+        assert len(check_learnable(rows, Canary(), 16)) == len(ROWS) - padded
+
+
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
         ([Row(f"Who is {i}?", "nobody") for i in range(300)], "one-word answers"),
         ([Row(f"質問{i}", f"これは{i}番目の答えです。") for i in range(300)], "scripts without spaces"),
         ([Row("Why?", row.response) for row in ROWS], "prompt occurs once"),
-        ([replace(row, response=" " + row.response) for row in ROWS], "can be marked"),
         ([replace(row, response=" ".join(row.response.split(" ")[:4])) for row in ROWS], "more than 4 words"),
         (ROWS[:74] + [Row(f"Who is {i}?", "nobody") for i in range(226)], "only 74 of 300 .* at least 75"),
     ],
-    ids=["one word", "no spaces", "one prompt", "leading space", "exactly w words", "a quarter"],
+    ids=["one word", "no spaces", "one prompt", "exactly w words", "a quarter"],
 )
 def test_data_that_cannot_be_marked_is_refused_with_the_reason(rows, why):
     with pytest.raises(BadInput, match=f"^only {'' if why.startswith('only') else '.*'}") as refused:
