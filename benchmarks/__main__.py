@@ -23,13 +23,21 @@ def main(arguments: list[str]) -> None:
         if not name.startswith(prefixes) or (name in results["cells"] and not is_fresh):
             continue
         print(f"{name} ...", end=" ", flush=True)
-        cell = _without_text(measure())
+        cell = measure()
+        if "miners" in cell:
+            cell = _without_text(cell)
         results["machine"] = describe_machine()
         results["cells"][name] = cell
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        figures = ", ".join(f"{miner['strategy']} {miner['hits']}/{miner['n']}" for miner in cell["miners"])
-        print(f"{cell['wall_s']:.0f} s, {cell['peak_pss_mib']:.0f} MiB: {figures}", flush=True)
+        print(_summary(cell), flush=True)
     rewrite_readme(Path("README.md"), results)
+
+
+def _summary(cell: dict[str, Any]) -> str:
+    if "miners" not in cell:
+        return ", ".join(f"{name} {gas}" for name, gas in cell["gas"].items())
+    figures = ", ".join(f"{miner['strategy']} {miner['hits']}/{miner['n']}" for miner in cell["miners"])
+    return f"{cell['wall_s']:.0f} s, {cell['peak_pss_mib']:.0f} MiB: {figures}"
 
 
 def _without_text(cell: dict[str, Any]) -> dict[str, Any]:

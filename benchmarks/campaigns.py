@@ -1,4 +1,4 @@
-"""What is measured: named cells, each one run of the command, so that a campaign can be stopped and resumed."""
+"""What is measured: named cells, so that a campaign can be stopped and resumed; each runs the command, or calls."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import gas
 from benchmarks.fresh_prompts import count_signatures
 from benchmarks.measure import run_round
 from validator.base_model.grammar import generate_rows, is_held_out
@@ -20,6 +21,7 @@ Cell = Callable[[], dict[str, Any]]
 DEMO_SEEDS = range(10)
 REAL_SEEDS = range(5)
 COMPARISON_SEEDS = range(3)
+SETTLED_N, SETTLED_K = (16, 32, 64), (1_000, 10_000, 100_000)
 FRESH_TRAINED_ROWS, FRESH_PROMPTS = 300, 400
 FRESH_POOL, FRESH_SEED = 700, 11
 UNSEEN_FILES = ("sgd_dialogue", "squad_question_generation", "gpteacher_roleplay")
@@ -31,6 +33,7 @@ HONEST_AND_CHEATS = "honest=2,base=1,noise=1"
 
 def cells() -> Iterator[tuple[str, Cell]]:
     """Every cell with its name, the shortest answers to the biggest questions first."""
+    yield from _gas_cells()
     for seed in DEMO_SEEDS:
         yield f"demo/{seed}", partial(run_round, "--seed", str(seed))
     data = os.environ.get("TOUCHSTONE_DATA")
@@ -44,6 +47,18 @@ def cells() -> Iterator[tuple[str, Cell]]:
             )
         yield f"fresh/{scheme}", partial(_fresh, scheme, generate_rows(FRESH_POOL, FRESH_SEED))
     yield "chain/anvil", partial(run_round, "--chain", "anvil", "--miners", "honest=1,base=1")
+
+
+def _gas_cells() -> Iterator[tuple[str, Cell]]:
+    yield "gas/erc20", gas.measure_erc20_transfer
+    yield "gas/deployment", gas.measure_deployment
+    yield "gas/calls", gas.measure_calls
+    for n in (16, 64):
+        for k in (1_000, 100_000):
+            yield f"gas/task/{n}/{k}", partial(gas.measure_task, n, k)
+    for n in SETTLED_N:
+        for k in SETTLED_K:
+            yield f"gas/settle/{n}/{k}", partial(gas.measure_settlement, n, k)
 
 
 def _real_data_cells(data: Path) -> Iterator[tuple[str, Cell]]:

@@ -1,7 +1,7 @@
 """The README's figures, rendered from the results file; a test holds the two together."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -33,7 +33,8 @@ def render(results: dict[str, Any]) -> str:
         _real_data(cells),
         _schemes(cells),
         _fresh(cells),
-        _gas(_of(cells, "demo/"), cells.get("chain/anvil")),
+        _gas(cells),
+        _gas_of_rounds(_of(cells, "demo/"), cells.get("chain/anvil")),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -146,7 +147,77 @@ def _fresh(cells: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n" if len(lines) > 3 else ""
 
 
-def _gas(rounds: list[dict[str, Any]], anvil: dict[str, Any] | None) -> str:
+def _gas(cells: dict[str, Any]) -> str:
+    if "gas/erc20" not in cells:
+        return ""
+    new_holder, old_holder = cells["gas/erc20"]["gas"].values()
+    deployment = cells["gas/deployment"]
+
+    def in_transfers(gas: int) -> str:
+        return f"{gas:,} ({gas / new_holder:.1f})"
+
+    return "\n".join(
+        [
+            (
+                f"**Gas**, on py-evm by the rules of Prague. In brackets: in ERC-20 transfers to a new holder, "
+                f"{new_holder:,} (to an old one {old_holder:,}). Deploying the contract takes "
+                f"{in_transfers(deployment['gas']['deployment'])}, for {deployment['runtime_bytes']:,} bytes of code.\n"
+            ),
+            _honest_tasks(cells, in_transfers),
+            _settlements(cells, in_transfers),
+            _calls(cells["gas/calls"]["gas"], in_transfers),
+        ]
+    )
+
+
+def _honest_tasks(cells: dict[str, Any], in_transfers: Callable[[int], str]) -> str:
+    tasks = {tuple(name.split("/")[2:]): cell["gas"] for name, cell in cells.items() if name.startswith("gas/task/")}
+    steps = list(next(iter(tasks.values())))
+    lines = [
+        "A whole honest task, the first of all its parties, so that every slot is written for the first time:\n",
+        f"| n | rows | {' | '.join(steps)} | together |",
+        "|---|---|" + "---|" * (len(steps) + 1),
+    ]
+    for (n, k), gas in tasks.items():
+        each = " | ".join(f"{gas[step]:,}" for step in steps)
+        lines.append(f"| {n} | {int(k):,} | {each} | {in_transfers(sum(gas.values()))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _settlements(cells: dict[str, Any], in_transfers: Callable[[int], str]) -> str:
+    lines = [
+        "`settle`, without proofs where it pays and with a proof of every row where it does not, and its calldata:\n",
+        "| n | rows | paid | refunded | slash | bytes, paid | bytes, proved |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    is_floored = False
+    for name, cell in cells.items():
+        if name.startswith("gas/settle/"):
+            n, k = name.split("/")[2:]
+            entries = []
+            for zone, gas in cell["gas"].items():
+                at_floor = gas == cell["floor_gas"][zone]
+                is_floored |= at_floor
+                entries.append(in_transfers(gas) + "*" * at_floor)
+            sizes = cell["calldata_bytes"]
+            lines.append(f"| {n} | {int(k):,} | {' | '.join(entries)} | {sizes['paid']:,} | {sizes['slash']:,} |")
+    if is_floored:
+        lines.append("\n\\* the floor that EIP-7623 sets for this calldata; the work itself takes less.")
+    return "\n".join(lines) + "\n"
+
+
+def _calls(calls: dict[str, list[int]], in_transfers: Callable[[int], str]) -> str:
+    lines = [
+        "Every call, at n = 16 and 1,000 rows, a first and a later one of the same account where they differ:\n",
+        "| call | first | later |",
+        "|---|---|---|",
+    ]
+    for name, (first, *later) in calls.items():
+        lines.append(f"| {name} | {in_transfers(first)} | {in_transfers(later[0]) if later else '-'} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gas_of_rounds(rounds: list[dict[str, Any]], anvil: dict[str, Any] | None) -> str:
     paid = [miner for cell in rounds for miner in cell["miners"] if miner["verdict"] == "paid"]
     if not paid:
         return ""
@@ -154,7 +225,7 @@ def _gas(rounds: list[dict[str, Any]], anvil: dict[str, Any] | None) -> str:
     totals = [sum(miner["gas"][step] for step in steps) for miner in paid]
     split = ", ".join(f"{step} {median(miner['gas'][step] for miner in paid):,.0f}" for step in steps)
     total = f"{median(totals):,.0f} ({min(totals):,} to {max(totals):,})"
-    text = f"**Gas of an honest task** at n = 16 on py-evm: {total}: {split}."
+    text = f"**The same in `make demo`**, at n = 16, by the product's own transactions: {total}: {split}."
     if anvil:
         on_anvil = [
             sum(miner["gas"][step] for step in steps) for miner in anvil["miners"] if miner["verdict"] == "paid"

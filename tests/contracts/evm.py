@@ -5,7 +5,7 @@ Rule kept: only shipped bytecode runs here, driven by the shipped ABI, on any ch
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import pyrevm
@@ -52,7 +52,10 @@ class Event(NamedTuple):
 
 
 class Chain(Protocol):
-    """What a test needs of a chain; `now` is the block time of the next call."""
+    """What a test needs of a chain; `now` is the block time of the next call.
+
+    On leaving `rolled_back` everything but `now` is again as it was on entering.
+    """
 
     chain_id: int
     now: int
@@ -66,6 +69,8 @@ class Chain(Protocol):
     def balance(self, address: str) -> int: ...
 
     def fund(self, address: str, amount_wei: int) -> None: ...
+
+    def rolled_back(self) -> AbstractContextManager[None]: ...
 
 
 class PyRevm:
@@ -105,6 +110,18 @@ class PyRevm:
         """Ether out of nothing, without a call: as a block reward or a self-destruct can force it in."""
         self._evm.set_balance(address, self.balance(address) + amount_wei)
 
+    def set_code(self, address: str, code: bytes) -> None:
+        """Put code at an account that is there already; while it has some, it sends no transaction itself."""
+        self._evm.insert_account_info(address, pyrevm.AccountInfo(balance=self.balance(address), code=code))
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        checkpoint = self._evm.snapshot()
+        try:
+            yield
+        finally:
+            self._evm.revert(checkpoint)
+
     def split_off(self, address: str, keys: Sequence[bytes]) -> "PyRevm":
         """Another chain id that inherits one contract: its code, its balance and its plain mappings at `keys`."""
         other = PyRevm(self.chain_id + 1)
@@ -118,7 +135,7 @@ class PyRevm:
         return other
 
     def code(self, address: str) -> bytes:
-        return bytes(self._evm.get_code(address))
+        return bytes(self._evm.get_code(address) or b"")
 
 
 @contextmanager
@@ -129,9 +146,12 @@ def _translated_reverts() -> Iterator[None]:
         match = _REVERT.match(str(error))
         if match is None:
             raise
-        output = bytes.fromhex(match.group(1))
-        reason = decode(["string"], output[4:])[0] if output[:4] == _ERROR_STRING else ""
-        raise Reverted(reason) from None
+        raise Reverted(revert_reason(bytes.fromhex(match.group(1)))) from None
+
+
+def revert_reason(output: bytes) -> str:
+    """The message of `Error(string)`; empty for any other revert data."""
+    return str(decode(["string"], output[4:])[0]) if output[:4] == _ERROR_STRING else ""
 
 
 class Contract:

@@ -1,6 +1,8 @@
 """The deployed contract with funded actors, one method per call of a round, and its books checked after every call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -147,6 +149,14 @@ class Market(Contract):
         assert sum(miner.running for miner in miners) == len(self._books.locked_wei)
         assert all(miner.locked <= miner.stake for miner in miners)
         return events
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        """Undo on leaving whatever chain, clock and books went through inside."""
+        books, now = deepcopy(self._books), self.chain.now
+        with self.chain.rolled_back():
+            yield
+        self._books, self.chain.now = books, now
 
     def force_ether(self, amount_wei: int) -> None:
         self.chain.fund(self.address, amount_wei)

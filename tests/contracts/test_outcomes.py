@@ -7,7 +7,7 @@ import pytest
 from contracts import TaskState
 from tests.contracts.evm import Event
 from tests.contracts.market import Holdings, Market
-from tests.contracts.rounds import AUDITOR, COMMITTEE, MINER, PAYER, VALIDATOR, Round
+from tests.contracts.rounds import AUDITOR, COMMITTEE, MINER, NOBODY, Round
 from validator.protocol.commitment import Terms
 
 
@@ -120,6 +120,30 @@ def test_every_row_of_the_table_is_reached() -> None:
     assert {outcome for *_, outcome in WAYS} == set(TABLE) == {state for state in TaskState if state.is_terminal}
 
 
+@pytest.mark.parametrize(("state", "hits", "calls", "outcome"), WAYS)
+def test_after_every_outcome_everybody_takes_out_all_they_own(
+    market: Market, state: TaskState, hits: int | None, calls: str, outcome: TaskState
+) -> None:
+    """C9: nothing stays behind, so nothing was stuck and nothing was made up."""
+    supply_wei = sum(market.chain.balance(address) for address in (*market.addresses, market.address, NOBODY))
+    round_ = market.reach(state)
+    go(market, round_, calls, hits)
+    take_all_out(market)
+    assert market.task(round_).state is outcome
+    assert market.chain.balance(market.address) == 0
+    assert sum(market.chain.balance(address) for address in (*market.addresses, NOBODY)) == supply_wei
+
+
+def take_all_out(market: Market) -> None:
+    for address in market.addresses:
+        market.call(address, "request_unstake", market.miner(address).stake)
+    market.chain.now = market.miner().unstake_ready_at
+    for address in market.addresses:
+        if market.miner(address).unstaking:
+            market.call(address, "unstake")
+        market.call(address, "withdraw", market.credits(address))
+
+
 def test_the_whole_happy_path(market: Market) -> None:
     round_ = market.make_round(n=64, k=200)
     market.open(round_)
@@ -127,12 +151,7 @@ def test_the_whole_happy_path(market: Market) -> None:
     market.submit(round_)
     market.settle(round_, hits=60)
     assert market.task(round_).state is TaskState.PAID
-    for actor in (PAYER, VALIDATOR, MINER):
-        market.call(actor.address, "withdraw", market.credits(actor.address))
-    market.call(MINER.address, "request_unstake", market.miner().stake)
-    market.chain.now = market.miner().unstake_ready_at
-    market.call(MINER.address, "unstake")
-    market.call(MINER.address, "withdraw", market.credits(MINER.address))
+    take_all_out(market)
     assert market.chain.balance(market.address) == 0
 
 

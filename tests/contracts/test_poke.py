@@ -7,7 +7,7 @@ import pytest
 from contracts import TaskState
 from tests.contracts.evm import reverts
 from tests.contracts.market import Market
-from tests.contracts.rounds import MINER, OUTSIDER, PAYER, VALIDATOR
+from tests.contracts.rounds import COMMITTEE, MINER, OUTSIDER, PAYER, VALIDATOR
 
 DEFAULTS = {
     TaskState.OPEN: TaskState.OPEN_LAPSED,
@@ -70,6 +70,10 @@ def test_an_outcome_is_final(market: Market, state: TaskState) -> None:
     assert market.holdings() == holdings
 
 
+def test_every_running_state_has_a_default() -> None:
+    assert set(DEFAULTS) == {state for state in TaskState if state is not TaskState.NONE and not state.is_terminal}
+
+
 def test_a_task_that_never_was_has_no_default(market: Market) -> None:
     with reverts("poke: not in this state"):
         market.poke(market.make_round())
@@ -86,6 +90,9 @@ def test_a_chain_that_splits_off_strands_no_task(market: Market, state: TaskStat
     if state is TaskState.SUBMITTED:
         with reverts("settle: commitment does not open"):
             split.settle(round_, hits=16)
+    if state is TaskState.JUDGING:
+        with reverts("judge: not a committee member", "judge: signers not ascending"):
+            split.judge(round_, [market.verdict(round_, member) for member in COMMITTEE])
     split.expire(round_)
     split.poke(round_)
     assert split.task(round_).state is outcome
