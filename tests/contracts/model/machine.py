@@ -26,7 +26,6 @@ from tests.contracts.model.reference import (
     YEAR_S,
     ZERO,
     Row,
-    count_hits,
 )
 from tests.contracts.model.rig import (
     ACTORS,
@@ -454,9 +453,6 @@ class Market(RuleBasedStateMachine):
             lie(args)
             del args["spare"]
         self.call(sender or default_sender, name, round_.terms, round_.nonce, *args.values(), value=value)
-        replies = self.rig.model.world.tasks[round_.task_id].replies
-        if name == "answer" and replies is not None:
-            round_.evidence.append(count_hits(round_.data.marks, replies))
 
     def _arguments(self, round_: Round, name: str, way: int) -> tuple[str, Arguments]:
         """Who makes a call, and with which good arguments; `spare` holds what only lies need."""

@@ -103,8 +103,9 @@ class Round:
     task_id: bytes
     salt: bytes
     data: Dataset
-    evidence: list[int] = field(default_factory=list)
-    """Hits of everything that the miner's key signed, or that the miner answered."""
+    evidence: set[tuple[bytes, ...]] = field(default_factory=set)
+    """All replies to this task's probes that the miner's key signed, or that the miner answered."""
+    settled: tuple[bytes, ...] = ()
 
     @property
     def leaves(self) -> list[bytes]:
@@ -230,16 +231,21 @@ class Rig(Contract):
         for name, args in events:
             if name == "TaskOpened":
                 self.rounds.append(self._opening)
-            if name != "TaskClosed":
+            if "task_id" not in args:
                 continue
-            task_id, outcome = args["task_id"], args["outcome"]
-            assert task_id not in self.closed
-            self.closed[task_id] = outcome
-            (round_,) = (r for r in self.rounds if r.task_id == task_id)
-            if outcome == PAID:
-                assert max(round_.evidence) >= round_.terms.k_pay
-            if outcome == SLASHED:
-                assert min(round_.evidence) <= round_.terms.k_slash
+            (round_,) = (r for r in self.rounds if r.task_id == args["task_id"])
+            if name == "Answered":
+                round_.evidence.add(args["replies"])
+            elif name == "TaskSettled":
+                round_.settled = args["replies"]
+                assert round_.settled in round_.evidence
+            elif name == "TaskClosed":
+                assert round_.task_id not in self.closed
+                self.closed[round_.task_id] = args["outcome"]
+                if args["outcome"] == PAID:
+                    assert count_hits(round_.data.marks, round_.settled) >= round_.terms.k_pay
+                if args["outcome"] == SLASHED:
+                    assert count_hits(round_.data.marks, round_.settled) <= round_.terms.k_slash
 
     # --- what the actors do
 
@@ -319,7 +325,7 @@ class Rig(Contract):
             return bytes(65)
         pairs = [(row[0], reply) for row, reply in zip(round_.data.marks, replies, strict=True)]
         if model_hash is None:
-            round_.evidence.append(count_hits(round_.data.marks, replies))
+            round_.evidence.add(tuple(replies))
         digest = self.model.digest_transcript(round_.task_id, model_hash or task.model_hash, round_.leaves, pairs)
         return sign(task.evidence_key, digest)
 
