@@ -1,10 +1,10 @@
 """What an operator may choose: profiles of durations and finality.
 
-Rule kept: the `dev` profile relaxes exactly the floors, the finality depth and the ban on loopback miners, is allowed
-on listed chain ids only, and says so at every start (protocol, "Defaults").
+Rule kept: `production` has the protocol's floors (protocol, "Defaults"); the `dev` profile relaxes exactly the floors,
+the finality depth and the ban on loopback miners, is allowed on listed chain ids only, and says so at every start.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -25,7 +25,10 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A set of choices that belong together. `finality_depth` None means the node's own `finalized` tag."""
+    """A set of choices that belong together: durations for terms, and floors for the network that they must keep.
+
+    `finality_depth` None means the node's own `finalized` tag. `notice` is what is said at every start, if anything.
+    """
 
     name: str
     durations: Durations
@@ -33,7 +36,34 @@ class Profile:
     unstake_delay_seconds: int
     finality_depth: int | None
     notice: str
+    allows_loopback_miners: bool
+    """Also over plain HTTP, and at any port: what listens there is the operator's own."""
+    miner_ports: frozenset[int] = frozenset({443})
+    """Where else a miner may be: a port behind which nothing but TLS is to be expected (N8)."""
 
+
+_PROTOCOL = Durations(
+    accept_seconds=24 * HOUR_S,
+    train_seconds=7 * DAY_S,
+    submitted_seconds=72 * HOUR_S,
+    challenged_seconds=48 * HOUR_S,
+    answered_seconds=48 * HOUR_S,
+    judging_seconds=72 * HOUR_S,
+    dispute_seconds=7 * DAY_S,
+)
+"""The protocol's; training is as agreed, and a committee gets the time that the validator has for the same work."""
+
+PRODUCTION = Profile(
+    name="production",
+    durations=_PROTOCOL,
+    floors=replace(_PROTOCOL, train_seconds=HOUR_S),
+    # A task of these durations that is challenged, answered, settled and disputed takes 22 days, and free stake stands
+    # behind the next task: it must not be gone before the world has seen how this one ended (C8, H1).
+    unstake_delay_seconds=28 * DAY_S,
+    finality_depth=None,
+    notice="",
+    allows_loopback_miners=False,
+)
 
 DEV = Profile(
     name="dev",
@@ -45,4 +75,7 @@ DEV = Profile(
         "dev profile: no floors under deadlines, no finality depth, one node, miners on loopback without TLS; "
         "for development chains only"
     ),
+    allows_loopback_miners=True,
 )
+
+PROFILES = {profile.name: profile for profile in (PRODUCTION, DEV)}

@@ -1,16 +1,17 @@
 """Every function and event of the contract, called and read through the typed client on a real chain."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
 from eth_abi.abi import encode as abi_encode
 
-from contracts import load_artifact
+from contracts import SOURCE_PATH, load_artifact
 from tests.contracts.rounds import BUNDLE_HASH, MODEL_HASH, NO_HASH, SOURCE_DATA_HASH, make_rows
 from tests.edges.conftest import NO_FLOORS
-from validator.edges.chain import Chain, Log, TransactionSender
+from validator.edges.chain import Chain, Log, Receipt, TransactionSender
 from validator.edges.contract import (
     Answered,
     Challenged,
@@ -35,9 +36,27 @@ from validator.edges.contract import (
     Verdict,
     Withdrawn,
     decode_log,
+    encode_deployment,
+    parse_code,
 )
-from validator.edges.keys import dev_mnemonic_signer, recover_typed_data
-from validator.errors import Fatal, Reverted
+from validator.edges.keys import Signer, dev_mnemonic_signer, recover_typed_data
+from validator.edges.refusals import REFUSALS, explain
+from validator.errors import (
+    AccountBusy,
+    BadCall,
+    BadEvidence,
+    BadTerms,
+    DeadlinePassed,
+    Fatal,
+    NotTheParty,
+    OrderRefused,
+    Reverted,
+    SunsetPassed,
+    TooEarly,
+    Underfunded,
+    WithoutReason,
+    WrongState,
+)
 from validator.protocol import typed_data
 from validator.protocol.commitment import (
     MerkleTree,
@@ -50,7 +69,7 @@ from validator.protocol.commitment import (
     keccak,
 )
 from validator.protocol.typed_data import OrderMessage
-from validator.types import BlockNumber, Hash32, TaskId, UnixSeconds, Wei
+from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, Wei
 
 PAYER, VALIDATOR, MINER, EVIDENCE, MEMBER, GUARDIAN = (dev_mnemonic_signer(index) for index in range(6))
 FAR_FUTURE = UnixSeconds(2**40)
@@ -88,7 +107,7 @@ class Market:
         data = typed_data.transcript(self.task_id, MODEL_HASH, hash_marks(self.leaves), hash_replies(pairs))
         return EVIDENCE.sign_typed_data(self.contract.domain, data)
 
-    async def open(self) -> None:
+    async def open(self, sender: TransactionSender | None = None, expiry: UnixSeconds = FAR_FUTURE) -> None:
         order = OrderMessage(
             self.validator.address,
             self.terms.reward,
@@ -98,10 +117,10 @@ class Market:
             N,
             self.terms.k_pay,
             7,
-            FAR_FUTURE,
+            expiry,
         )
         signature = PAYER.sign_typed_data(self.contract.domain, typed_data.order(order))
-        await self.contract.open_task(self.validator, self.terms, order, signature)
+        await self.contract.open_task(sender or self.validator, self.terms, order, signature)
 
     async def submit(self) -> None:
         await self.contract.accept(self.miner, self.terms, 0, self.tree.root)
@@ -231,7 +250,8 @@ async def test_the_contract_and_the_client_agree_on_the_domain(chain: Chain, con
     types = ["bytes32", "bytes32", "bytes32", "uint256", "address"]
     type_hash = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
     words = [type_hash, keccak(b"Touchstone"), keccak(b"1"), chain.chain_id, contract.address]
-    assert await contract.domain_separator() == keccak(abi_encode(types, words))
+    assert typed_data.hash_domain(contract.domain) == keccak(abi_encode(types, words))
+    assert await contract.domain_separator() == typed_data.hash_domain(contract.domain)
 
 
 async def test_a_payer_opens_under_the_validators_offer(chain: Chain) -> None:
@@ -327,6 +347,198 @@ async def test_a_miner_rotates_its_key_and_takes_its_stake_out(chain: Chain) -> 
     with pytest.raises(Reverted) as refusal:
         await market.open()
     assert refusal.value.reason == "open_task: sunset"
+
+
+class BlindSender(TransactionSender):
+    """Sends without looking first whether the contract will refuse, so that the refusal is mined."""
+
+    def __init__(self, chain: Chain, signer: Signer) -> None:
+        super().__init__(chain, signer)
+        self._key = signer
+
+    async def send(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> Receipt:
+        nonce = await self.chain.nonce(self.address)
+        fees = {"maxFeePerGas": 10**11, "maxPriorityFeePerGas": 10**9, "gas": 2_000_000}
+        call = {"type": 2, "chainId": self.chain.chain_id, "nonce": nonce, "to": to, "value": value_wei, "data": data}
+        try:
+            return await self.resume(self._key.sign_transaction(call | fees))
+        finally:
+            assert await self.chain.nonce(self.address) == nonce + 1, "it was mined"
+
+
+Call = Callable[[Market, type[TransactionSender]], Awaitable[object]]
+
+
+async def withdraw_too_much(market: Market, kind: type[TransactionSender]) -> None:
+    await market.contract.withdraw(kind(market.contract.chain, MINER), Wei(10**30))
+
+
+async def sunset_as_a_stranger(market: Market, kind: type[TransactionSender]) -> None:
+    await market.contract.sunset(kind(market.contract.chain, MINER))
+
+
+async def register_without_key(market: Market, kind: type[TransactionSender]) -> None:
+    sender = kind(market.contract.chain, MINER)
+    await market.contract.register(sender, NO_FLOORS.guardian, URL, NO_HASH)
+
+
+async def unstake_nothing(market: Market, kind: type[TransactionSender]) -> None:
+    await market.contract.unstake(kind(market.contract.chain, MINER))
+
+
+async def open_under_an_expired_order(market: Market, kind: type[TransactionSender]) -> None:
+    await market.open(kind(market.contract.chain, VALIDATOR), expiry=UnixSeconds(1))
+
+
+async def open_twice(market: Market, kind: type[TransactionSender]) -> None:
+    await market.open()
+    await market.open(kind(market.contract.chain, VALIDATOR))
+
+
+async def open_after_sunset(market: Market, kind: type[TransactionSender]) -> None:
+    await market.contract.sunset(TransactionSender(market.contract.chain, GUARDIAN))
+    await market.open(kind(market.contract.chain, VALIDATOR))
+
+
+async def open_under_bad_terms(market: Market, kind: type[TransactionSender]) -> None:
+    market.terms = replace(market.terms, w=99)
+    await market.open(kind(market.contract.chain, VALIDATOR))
+
+
+async def poke_too_early(market: Market, kind: type[TransactionSender]) -> None:
+    await market.open()
+    await market.contract.poke(kind(market.contract.chain, PAYER), market.terms, 0)
+
+
+async def poke_what_was_never_opened(market: Market, kind: type[TransactionSender]) -> None:
+    await market.contract.poke(kind(market.contract.chain, PAYER), market.terms, 0)
+
+
+async def accept_another_dataset(market: Market, kind: type[TransactionSender]) -> None:
+    await market.open()
+    await market.contract.accept(kind(market.contract.chain, MINER), market.terms, 0, NO_HASH)
+
+
+async def accept_too_late(market: Market, kind: type[TransactionSender]) -> None:
+    market.terms = replace(market.terms, accept_seconds=0)
+    await market.open()
+    # Each block of the embedded chain is at least a second after the one before.
+    await market.contract.accept(kind(market.contract.chain, MINER), market.terms, 0, market.tree.root)
+
+
+async def register_while_a_task_runs(market: Market, kind: type[TransactionSender]) -> None:
+    await market.open()
+    await market.contract.accept(market.miner, market.terms, 0, market.tree.root)
+    await market.contract.register(kind(market.contract.chain, MINER), EVIDENCE.address, URL, NO_HASH)
+
+
+async def settle_with_another_signature(market: Market, kind: type[TransactionSender]) -> None:
+    await market.open()
+    await market.submit()
+    market.validator = kind(market.contract.chain, VALIDATOR)
+    await market.settle(
+        16, MEMBER.sign_typed_data(market.contract.domain, typed_data.offer(market.terms, 0, FAR_FUTURE))
+    )
+
+
+REFUSED: list[tuple[Call, type[Reverted], str]] = [
+    (withdraw_too_much, Underfunded, "credits: too little"),
+    (sunset_as_a_stranger, NotTheParty, "sunset: only the guardian"),
+    (register_without_key, BadCall, "register: no evidence key"),
+    (unstake_nothing, WrongState, "unstake: nothing requested"),
+    (open_under_an_expired_order, OrderRefused, "open_task: order expired"),
+    (open_twice, OrderRefused, "order: nonce used"),
+    (open_after_sunset, SunsetPassed, "open_task: sunset"),
+    (open_under_bad_terms, BadTerms, "terms: w"),
+    (poke_too_early, TooEarly, "poke: too early"),
+    (poke_what_was_never_opened, WrongState, "poke: not in this state"),
+    (accept_another_dataset, BadEvidence, "accept: another dataset"),
+    (accept_too_late, DeadlinePassed, "task: deadline passed"),
+    (register_while_a_task_runs, AccountBusy, "register: a task is running"),
+    (settle_with_another_signature, BadEvidence, "signature: another signer"),
+]
+
+
+@pytest.mark.parametrize("kind", [TransactionSender, BlindSender], ids=["estimated", "mined"])
+@pytest.mark.parametrize(("call", "error", "reason"), REFUSED, ids=lambda value: getattr(value, "__name__", None))
+async def test_a_refusal_is_sorted_by_what_its_caller_can_do(
+    embedded_chain: Chain, call: Call, error: type[Reverted], reason: str, kind: type[TransactionSender]
+) -> None:
+    market = await open_market(embedded_chain)
+    with pytest.raises(error) as refusal:
+        await call(market, kind)
+    assert type(refusal.value) is error
+    assert refusal.value.reason == reason
+
+
+async def test_a_refusal_without_words_is_sorted_too(chain: Chain, contract: Touchstone) -> None:
+    """The payable check; the ABI decoder, the lock and running out of gas look the same."""
+    for kind in (TransactionSender, BlindSender):
+        with pytest.raises(WithoutReason):
+            await kind(chain, MINER).send(contract.address, keccak(b"unstake()")[:4], value_wei=1)
+
+
+def test_every_reason_of_the_contract_has_its_class_and_no_other_has() -> None:
+    in_source = set(re.findall(r'"([a-z_]+: [^"]+)"', SOURCE_PATH.read_text())) - {"module: reason"}
+    assert set(REFUSALS) == in_source
+    for reason in in_source:
+        assert type(explain(Reverted(reason))) is REFUSALS[reason]
+        assert REFUSALS[reason] is not Reverted
+
+
+@pytest.mark.parametrize("reason", ["task: deadline", "credits: too little ", "panic 0x11", "revert data 0xdead"])
+def test_a_reason_that_is_none_of_the_contracts_stays_unsorted(reason: str) -> None:
+    refusal = explain(Reverted(reason))
+    assert type(refusal) is Reverted
+    assert refusal.reason == reason
+
+
+async def test_the_code_tells_what_was_fixed_at_deployment(chain: Chain) -> None:
+    network = NO_FLOORS._replace(min_accept_seconds=1, unstake_delay_seconds=8, guardian=GUARDIAN.address)
+    contract = await Touchstone.deploy(TransactionSender(chain, PAYER), network)
+    assert await contract.immutables() == (network, chain.chain_id)
+
+
+def changed(code: bytes, at: int, byte: int) -> bytes:
+    return code[:at] + bytes([byte]) + code[at + 1 :]
+
+
+IMMUTABLES = b"".join(value.to_bytes(32, "big") for value in [*range(1, 9), 0xABC, 31337])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda code: changed(code, 7, code[7] ^ 1), "from byte 7 on"),
+        (lambda code: code[:100], "its code of 100 bytes is another, from byte 100 on"),
+        (lambda code: code + b"\0", "the 321 bytes after its code"),
+        (lambda code: code[:-32], "the 288 bytes after its code"),
+        (lambda code: code[: -len(IMMUTABLES)], "the 0 bytes after its code"),
+        (lambda code: changed(code, len(code) - 64, 1), "are not the immutables of a deployment"),
+        (lambda code: changed(code, len(code) - 320, 1), "a duration that no deployment accepts"),
+    ],
+)
+def test_code_that_differs_in_one_byte_is_another(change: Callable[[bytes], bytes], expected: str) -> None:
+    code = load_artifact().runtime_bytecode + IMMUTABLES
+    assert parse_code(code).birth_chain_id == 31337
+    with pytest.raises(ValueError, match=expected):
+        parse_code(change(code))
+
+
+async def test_a_deployment_can_be_written_down_before_it_leaves(chain: Chain) -> None:
+    sender = TransactionSender(chain, PAYER)
+    signed = await Touchstone.sign_deployment(sender, NO_FLOORS)
+    assert await chain.nonce(PAYER.address) == 0
+    receipt = await Touchstone.resume(sender, signed.raw)
+    assert receipt.contract_address == signed.creates
+    assert receipt.tx_hash == signed.tx_hash
+    assert receipt.cost_wei <= signed.max_cost_wei
+    assert await chain.creation(signed.tx_hash) == (signed.creates, encode_deployment(NO_FLOORS))
+
+
+async def test_a_network_that_the_contract_refuses_is_bad_terms(chain: Chain) -> None:
+    with pytest.raises(BadTerms, match="duration too long"):
+        await Touchstone.deploy(TransactionSender(chain, PAYER), NO_FLOORS._replace(min_train_seconds=367 * 86_400))
 
 
 async def test_a_miner_whose_url_is_no_text_stops_nobody(chain: Chain, contract: Touchstone) -> None:

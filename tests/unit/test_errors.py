@@ -20,6 +20,13 @@ def test_a_revert_keeps_the_contracts_reason():
     assert str(Reverted("settle: bad proof")) == "the contract refused: settle: bad proof"
 
 
+def test_no_refusal_is_of_two_kinds():
+    for kind in Reverted.__subclasses__():
+        assert kind.__bases__ == (Reverted,)
+        assert kind.__subclasses__() == []
+        assert kind.__name__ in (errors.__doc__ or "")
+
+
 async def test_the_first_error_of_nested_groups_is_the_one_that_ended_the_others():
     async def fail():
         async with asyncio.TaskGroup() as inner:

@@ -1,14 +1,15 @@
 """The Touchstone contract: one method per function, one frozen dataclass per event, typed in and typed out.
 
 Rule kept: validator, miners and auditor all read and write the contract through this module, so its bytes are decoded
-in one way. Names, order and units are the contract's own; `contracts/Touchstone.vy` says what each is for. The module
-is long because it names every function and every event; what they share is at its end.
+in one way, and every refusal becomes the error that `refusals.py` names. Names, order and units are the contract's own;
+`contracts/Touchstone.vy` says what each is for. The module is long because it names every function and every event;
+what they share is at its end.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
@@ -24,12 +25,19 @@ from eth_utils.abi import (
 from eth_utils.address import to_checksum_address
 
 from contracts import TaskState, load_artifact
-from validator.edges.chain import Chain, Log, Receipt, TransactionSender
-from validator.errors import BadInput, Fatal
+from validator.config import Profile
+from validator.edges.chain import Chain, Log, Receipt, SignedTransaction, TransactionSender
+from validator.edges.refusals import explain
+from validator.errors import BadInput, Fatal, Reverted
 from validator.protocol import typed_data
 from validator.protocol.commitment import RowHashes, Terms, hash_task_id
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, Wei
+
+T = TypeVar("T")
+
+MAX_SECONDS = 366 * 86_400
+"""The longest duration that the contract takes, as floor, delay or term."""
 
 TaskStatus: TypeAlias = TaskState
 """The contract's states and outcomes, so called because the validator's own view of a task is its `TaskState`."""
@@ -47,6 +55,17 @@ class Network(NamedTuple):
     min_dispute_seconds: int
     unstake_delay_seconds: int
     guardian: Address
+
+    @classmethod
+    def of_profile(cls, profile: Profile, guardian: Address) -> "Network":
+        return cls._make((*astuple(profile.floors), profile.unstake_delay_seconds, guardian))
+
+
+class Immutables(NamedTuple):
+    """What deployment appends to the code: the network, and the chain id at that moment."""
+
+    network: Network
+    birth_chain_id: int
 
 
 class OnChainTask(NamedTuple):
@@ -236,20 +255,30 @@ class Touchstone:
     @classmethod
     async def at(cls, chain: Chain, address: Address) -> "Touchstone":
         """The deployed contract; BadInput unless this very version of Touchstone is at that address."""
-        code = await chain.code_at(address)
-        if not code:
-            raise BadInput(f"there is no contract at {address} on chain {chain.chain_id}")
-        if not code.startswith(load_artifact().runtime_bytecode):
-            raise BadInput(f"the contract at {address} on chain {chain.chain_id} is not this version of Touchstone")
-        return cls(chain, address)
+        contract = cls(chain, address)
+        try:
+            await contract.immutables()
+        except ValueError as error:
+            raise BadInput(f"{error} (chain {chain.chain_id})") from None
+        return contract
 
     @classmethod
     async def deploy(cls, sender: TransactionSender, network: Network) -> "Touchstone":
         """A new contract, whose parameters nobody can ever change."""
-        receipt = await sender.send(None, load_artifact().bytecode + _encode_arguments("constructor", network))
+        receipt = await _explained(sender.send(None, encode_deployment(network)))
         if receipt.contract_address is None:
             raise Fatal("the node gave no address for the new contract")
         return cls(sender.chain, receipt.contract_address)
+
+    @staticmethod
+    async def sign_deployment(sender: TransactionSender, network: Network) -> SignedTransaction:
+        """What `deploy` would send, for whoever must write it down first; `resume` sends it."""
+        return await _explained(sender.sign(None, encode_deployment(network)))
+
+    @staticmethod
+    async def resume(sender: TransactionSender, raw: bytes) -> Receipt:
+        """Send a signed call or deployment once more; it can take effect once only."""
+        return await _explained(sender.resume(raw))
 
     @property
     def domain(self) -> dict[str, Any]:
@@ -265,6 +294,16 @@ class Touchstone:
         return [event for event in decoded if event is not None]
 
     # --- reads, on the newest block
+
+    async def immutables(self) -> Immutables:
+        """What was fixed at deployment, read from the code; ValueError says what is there instead of Touchstone."""
+        code = await self.chain.code_at(self.address)
+        if not code:
+            raise ValueError(f"there is no contract at {self.address}")
+        try:
+            return parse_code(code)
+        except ValueError as error:
+            raise ValueError(f"the contract at {self.address} is not this version of Touchstone: {error}") from None
 
     async def task_state(self, task_id: TaskId) -> OnChainTask:
         """State NONE for an unknown task."""
@@ -314,7 +353,7 @@ class Touchstone:
         return await self._write(sender, "rotate_evidence_key", evidence_key=evidence_key)
 
     async def deposit(self, sender: TransactionSender, amount: Wei) -> Receipt:
-        return await sender.send(self.address, _encode_call("deposit"), amount)
+        return await _explained(sender.send(self.address, _encode_call("deposit"), amount))
 
     async def withdraw(self, sender: TransactionSender, amount: Wei) -> Receipt:
         return await self._write(sender, "withdraw", amount=amount)
@@ -448,7 +487,7 @@ class Touchstone:
         return await self._write(sender, "poke", terms=terms.as_tuple(), validator_nonce=validator_nonce)
 
     async def _read(self, function: str, *values: Any) -> Any:
-        data = await self.chain.call(self.address, _encode_call(function, *values))
+        data = await _explained(self.chain.call(self.address, _encode_call(function, *values)))
         try:
             (value,) = abi_decode(_decodable(get_abi_output_types(_abi()[function])), data)
         except DecodingError as error:
@@ -458,7 +497,39 @@ class Touchstone:
     async def _write(self, sender: TransactionSender, function: str, **values: Any) -> Receipt:
         # By name: two arguments of one type in the wrong order would otherwise go unnoticed.
         ordered = [values[str(name)] for name in get_abi_input_names(_abi()[function])]
-        return await sender.send(self.address, _encode_call(function, *ordered))
+        return await _explained(sender.send(self.address, _encode_call(function, *ordered)))
+
+
+async def _explained(call: Awaitable[T]) -> T:
+    """What the call gives; the one place where a refusal in the contract's words becomes a typed one."""
+    try:
+        return await call
+    except Reverted as refusal:
+        raise explain(refusal) from None
+
+
+def encode_deployment(network: Network) -> bytes:
+    """The data of the transaction that deploys: the artefact's init code and the constructor's arguments."""
+    return load_artifact().bytecode + _encode_arguments("constructor", network)
+
+
+def parse_code(code: bytes) -> Immutables:
+    """The immutables of deployed code; ValueError says in what it differs from the shipped artefact's."""
+    runtime = load_artifact().runtime_bytecode
+    if not code.startswith(runtime):
+        same = next((i for i, (a, b) in enumerate(zip(code, runtime, strict=False)) if a != b), len(code))
+        raise ValueError(f"its code of {len(code)} bytes is another, from byte {same} on")
+    words = code[len(runtime) :]
+    types = [*get_abi_output_types(_abi()["network"]), "uint256"]
+    try:
+        network, birth_chain_id = abi_decode(types, words)
+    except DecodingError:
+        network = None
+    if network is None or abi_encode(types, [network, birth_chain_id]) != words:
+        raise ValueError(f"the {len(words)} bytes after its code are not the immutables of a deployment")
+    if max(network[:-1]) > MAX_SECONDS:
+        raise ValueError("its immutables hold a duration that no deployment accepts")
+    return Immutables(Network(*_typed_fields(Network, network)), birth_chain_id)
 
 
 def decode_log(log: Log) -> ContractEvent | None:

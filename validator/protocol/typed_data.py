@@ -5,7 +5,9 @@ Rule kept: field names and order are the protocol's, so a signature made here is
 
 from typing import Any, NamedTuple
 
-from validator.protocol.commitment import Terms
+from eth_abi.abi import encode as abi_encode
+
+from validator.protocol.commitment import Terms, keccak
 from validator.types import Address, Hash32, TaskId, UnixSeconds, Wei
 
 
@@ -19,6 +21,14 @@ class TypedData(NamedTuple):
 def domain(chain_id: int, contract: Address) -> dict[str, Any]:
     """The EIP-712 domain; `chain_id` is always the live one, never a cached or configured value (C10)."""
     return {"name": "Touchstone", "version": "1", "chainId": chain_id, "verifyingContract": contract}
+
+
+def hash_domain(domain_: dict[str, Any]) -> Hash32:
+    """The domain separator of EIP-712, which the contract's `domain_separator` gives too."""
+    type_hash = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+    hashes = [type_hash, keccak(domain_["name"].encode()), keccak(domain_["version"].encode())]
+    types = ["bytes32", "bytes32", "bytes32", "uint256", "address"]
+    return keccak(abi_encode(types, [*hashes, domain_["chainId"], domain_["verifyingContract"]]))
 
 
 def _typed(name: str, fields: str, *values: Any) -> TypedData:

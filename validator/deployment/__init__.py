@@ -1,0 +1,1 @@
+"""`touchstone contract`: deploys the contract, and recognises it wherever it stands."""
