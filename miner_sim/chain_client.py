@@ -6,6 +6,7 @@ nothing is left half-done.
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,10 @@ from eth_utils.address import is_address, to_checksum_address
 from validator.edges.chain import Chain, Receipt, TransactionSender
 from validator.edges.contract import TaskOpened, Touchstone
 from validator.edges.keys import Signer
-from validator.errors import BadInput
+from validator.errors import BadInput, Underfunded
 from validator.protocol.commitment import Terms
 from validator.types import Address, BlockNumber, Hash32, TaskId, Wei
 
-NO_TLS_KEY = Hash32(bytes(32))
 OVERLAP_BLOCKS = 12
 """Read again on each look: a short reorganisation may have put a task into a block that was read before."""
 FINISH_SECONDS = 10.0
@@ -69,11 +69,12 @@ class MinerChain:
     def domain(self) -> dict[str, Any]:
         return self._contract.domain
 
-    async def register(self, evidence_key: Address, url: str) -> None:
+    async def register(self, evidence_key: Address, url: str, tls_key_hash: Hash32) -> None:
         """Register, unless the contract has just this already: registering again would end what runs (new epoch)."""
         registered = await self._contract.miner(self.address)
-        if registered.epoch == 0 or (registered.evidence_key, registered.url) != (evidence_key, url):
-            await self._finish(self._contract.register(self._sender, evidence_key, url, NO_TLS_KEY))
+        wanted = (evidence_key, url, tls_key_hash)
+        if registered.epoch == 0 or (registered.evidence_key, registered.url, registered.tls_key_hash) != wanted:
+            await self._finish(self._contract.register(self._sender, *wanted))
 
     async def top_up_stake(self, stake: Wei) -> None:
         """Deposit and stake what is missing to `stake`."""
@@ -126,7 +127,9 @@ class MinerChain:
         """Draw every credit to the miner's own address."""
         amount = await self._contract.credits_wei(self.address)
         if amount > 0:
-            await self._finish(self._contract.withdraw(self._sender, amount))
+            # Tasks that close together are each collected: the first takes it all.
+            with suppress(Underfunded):
+                await self._finish(self._contract.withdraw(self._sender, amount))
 
     async def finish_transactions(self) -> None:
         """Wait, within limits, for the transactions that are on their way."""

@@ -22,6 +22,8 @@ class MinerConfig(BaseModel):
     strategy: str
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0: any free port."""
+    tls: bool = True
+    """False: plain HTTP, for tools that cannot pin a key; validators of the `dev` profile accept it on loopback."""
     private_key: PrivateKey
     evidence_key: PrivateKey
     seed: int

@@ -16,11 +16,13 @@ from miner_sim import child_calls
 from miner_sim.answers import AnswerBook
 from miner_sim.chain_client import MinerChain
 from miner_sim.config import FleetConfig, MinerConfig
+from miner_sim.door import Door, serving
 from miner_sim.files import FileStore
 from miner_sim.gate import Gate
 from miner_sim.jobs import JobBook
 from miner_sim.server import MinerServer
 from miner_sim.strategies import parse_strategy
+from miner_sim.tls import NO_TLS_KEY, TlsIdentity
 from miner_sim.transcript import Notary
 from miner_sim.workers import Workers
 from validator.edges.chain import Chain
@@ -29,8 +31,6 @@ from validator.errors import BadInput
 from validator.types import Address, Wei
 
 HOST = "127.0.0.1"
-CLOSING_SECONDS = 1.0
-"""How long a request that is being served may still take when the miners are told to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,20 @@ class Fleet:
             workers=self._workers,
             base_model=base_model,
         )
-        url = await self._serve(server.app(), miner.port)
-        await chain.register(evidence_key.address, url)
+        identity = TlsIdentity(home / "tls.pem") if miner.tls else None
+        url = await self._serve(server.app(), miner.port, identity)
+        await chain.register(evidence_key.address, url, identity.key_hash if identity else NO_TLS_KEY)
         await chain.top_up_stake(Wei(miner.stake_wei))
         return RunningMiner(miner.name, chain.address, url)
 
-    async def _serve(self, app: web.Application, port: int) -> str:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING_SECONDS)
-        self._stack.push_async_callback(runner.cleanup)
-        await runner.setup()
+    async def _serve(self, app: web.Application, port: int, identity: TlsIdentity | None) -> str:
         try:
-            await web.TCPSite(runner, HOST, port).start()
+            door = Door(HOST, port)
         except OSError as error:
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
             raise BadInput(f"the port {port} {reason}") from error
-        return f"http://{HOST}:{runner.addresses[0][1]}"
+        await self._stack.enter_async_context(serving(app, door, identity.context if identity else None))
+        return f"{'https' if identity else 'http'}://{HOST}:{door.getsockname()[1]}"
 
 
 @asynccontextmanager

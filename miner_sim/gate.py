@@ -19,6 +19,8 @@ from validator.types import Address
 STAKED_SECONDS = 30.0
 """How long a validator's standing on chain is believed before it is read again."""
 NOT_STAKED_SECONDS = 1.0
+MAX_STRANGERS = 64
+"""Keys cost nothing: how many without a standing may wait for the chain to be read, and how many are remembered."""
 
 
 class Gate:
@@ -30,8 +32,10 @@ class Gate:
         self._highest_nonce: dict[Address, int] = {}
         for line in self._seen.load():
             self._highest_nonce[line["validator"]] = line["nonce"]
-        self._standing: dict[Address, tuple[bool, float]] = {}
-        self._one_read = asyncio.Lock()
+        self._staked_until_s: dict[Address, float] = {}
+        self._strangers_until_s: dict[Address, float] = {}
+        self._one_stranger = asyncio.Lock()
+        self._strangers_waiting = 0
 
     async def admit(self, authorization: str | None) -> Address:
         """The validator behind an Authorization header; Refusal (401) if it may not come in."""
@@ -64,13 +68,31 @@ class Gate:
             raise _unauthorized("the session token is not signed by its validator")
 
     async def _is_staked(self, validator: Address) -> bool:
-        is_staked, until_s = self._standing.get(validator, (False, 0.0))
-        if time.monotonic() >= until_s:
-            async with self._one_read:  # strangers may wait for each other, but nobody whose standing is known
-                is_staked = await self._chain.is_staked(validator)
-                until_s = time.monotonic() + (STAKED_SECONDS if is_staked else NOT_STAKED_SECONDS)
-                self._standing[validator] = (is_staked, until_s)
-        return is_staked
+        now_s = time.monotonic()
+        if validator in self._staked_until_s:  # it does not wait for strangers, not even when it is looked up again
+            return now_s < self._staked_until_s[validator] or await self._look_up(validator)
+        if now_s < self._strangers_until_s.get(validator, 0.0):
+            return False
+        if self._strangers_waiting >= MAX_STRANGERS:
+            raise Refusal(503, "too many unknown validators at once", "unavailable")
+        self._strangers_waiting += 1
+        try:
+            async with self._one_stranger:
+                return await self._look_up(validator)
+        finally:
+            self._strangers_waiting -= 1
+
+    async def _look_up(self, validator: Address) -> bool:
+        is_staked = await self._chain.is_staked(validator)
+        now_s = time.monotonic()
+        if is_staked:
+            self._staked_until_s[validator] = now_s + STAKED_SECONDS
+            return True
+        self._staked_until_s.pop(validator, None)
+        while len(self._strangers_until_s) >= MAX_STRANGERS:
+            self._strangers_until_s.pop(next(iter(self._strangers_until_s)))
+        self._strangers_until_s[validator] = now_s + NOT_STAKED_SECONDS
+        return False
 
 
 def _unauthorized(message: str) -> Refusal:

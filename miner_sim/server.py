@@ -4,8 +4,10 @@ Rule kept: the session token is checked before the route looks at a body, and ev
 belongs to the validator that the token names.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,7 +15,7 @@ from aiohttp import web
 
 from miner_sim import child_calls
 from miner_sim.answers import AnswerBook
-from miner_sim.files import FileStore
+from miner_sim.files import MAX_FILE_BYTES, FileStore
 from miner_sim.gate import Gate
 from miner_sim.job import make_job_id
 from miner_sim.job_request import parse_hash, parse_job_request, to_hex
@@ -27,6 +29,7 @@ from miner_sim.objects import (
     make_deleted_json,
     make_model_json,
     make_page,
+    not_found,
     now_s,
 )
 from miner_sim.transcript import Notary
@@ -37,6 +40,8 @@ from validator.protocol.wire import parse_probe, strict_json
 from validator.types import Address, TaskId
 
 MAX_JSON_BYTES = 1024 * 1024
+RECEIVE_GRACE_SECONDS = 30.0
+MIN_RATE_BYTES_PER_S = 64 * 1024
 OWNER: web.RequestKey[Address] = web.RequestKey("owner", Address)
 log = logging.getLogger(__name__)
 
@@ -69,27 +74,27 @@ class MinerServer:
     def app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_JSON_BYTES, middlewares=[self._speak_openai, self._check_session])
         jobs = "/v1/fine_tuning/jobs"
-        app.add_routes(
-            [
-                web.post("/v1/files", self._upload),
-                web.get("/v1/files", self._list_files),
-                web.get("/v1/files/{file_id}", self._file),
-                web.get("/v1/files/{file_id}/content", self._file_content),
-                web.delete("/v1/files/{file_id}", self._delete_file),
-                web.post(jobs, self._create_job),
-                web.get(jobs, self._list_jobs),
-                web.get(f"{jobs}/{{job_id}}", self._job),
-                web.post(f"{jobs}/{{job_id}}/cancel", self._cancel_job),
-                web.get(f"{jobs}/{{job_id}}/events", self._list_events),
-                web.get(f"{jobs}/{{job_id}}/checkpoints", self._list_checkpoints),
-                web.get("/v1/models", self._list_models),
-                web.get("/v1/models/{model_id:.+}", self._model),
-                web.delete("/v1/models/{model_id:.+}", self._delete_model),
-                web.post("/v1/chat/completions", self._chat_completion),
-                web.post("/v1/completions", self._completion),
-                web.post("/v1/touchstone/tasks/{task_id}/transcript", self._transcript),
-            ]
-        )
+        for method, path, handler in (
+            ("POST", "/v1/files", self._upload),
+            ("GET", "/v1/files", self._list_files),
+            ("GET", "/v1/files/{file_id}", self._file),
+            ("GET", "/v1/files/{file_id}/content", self._file_content),
+            ("DELETE", "/v1/files/{file_id}", self._delete_file),
+            ("POST", jobs, self._create_job),
+            ("GET", jobs, self._list_jobs),
+            ("GET", f"{jobs}/{{job_id}}", self._job),
+            ("POST", f"{jobs}/{{job_id}}/cancel", self._cancel_job),
+            ("GET", f"{jobs}/{{job_id}}/events", self._list_events),
+            ("GET", f"{jobs}/{{job_id}}/checkpoints", self._list_checkpoints),
+            ("GET", "/v1/models", self._list_models),
+            ("GET", "/v1/models/{model_id:.+}", self._model),
+            ("DELETE", "/v1/models/{model_id:.+}", self._delete_model),
+            ("POST", "/v1/chat/completions", self._chat_completion),
+            ("POST", "/v1/completions", self._completion),
+            ("POST", "/v1/touchstone/tasks/{task_id}/transcript", self._transcript),
+            ("*", "/{path:.*}", self._nothing),
+        ):
+            app.router.add_route(method, path, handler, expect_handler=_ask_for_nothing)
         return app
 
     @web.middleware
@@ -101,11 +106,15 @@ class MinerServer:
             return await handler(request)
         except Refusal as refusal:
             return refusal.as_response()
+        except (web.RequestPayloadError, ConnectionError):
+            raise  # there is nobody left to answer
         except Transient as error:
-            return Refusal(503, str(error), "unavailable").as_response()
-        except TouchstoneError as error:
-            log.warning("%s %s: %s", request.method, request.path, error)
-            return Refusal(500, str(error), "internal_error").as_response()
+            log.info("%s %r: %s", request.method, request.path, error)
+            return Refusal(503, "the chain cannot be read at the moment", "unavailable").as_response()
+        except (TouchstoneError, OSError) as error:
+            # Why is our own business: paths, and the host of our node.
+            log.warning("%s %r: %s", request.method, request.path, error)
+            return Refusal(500, "the miner cannot serve this", "internal_error").as_response()
         except web.HTTPException as error:
             return Refusal(error.status, error.reason, error.reason.lower().replace(" ", "_")).as_response()
 
@@ -114,10 +123,19 @@ class MinerServer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         request[OWNER] = await self._gate.admit(request.headers.get("Authorization"))
+        if "Expect" in request.headers:
+            if request.headers["Expect"].lower() != "100-continue":
+                raise Refusal(417, "only 100-continue can be expected", "expectation_failed")
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # no part of the answer
         return await handler(request)
 
+    async def _nothing(self, request: web.Request) -> web.Response:
+        raise not_found("path", request.path)
+
     async def _upload(self, request: web.Request) -> web.Response:
-        stored = await self._files.receive(request, request[OWNER])
+        async with _receiving(request, MAX_FILE_BYTES):
+            stored = await self._files.receive(request, request[OWNER])
         return web.json_response(stored.as_json())
 
     async def _list_files(self, request: web.Request) -> web.Response:
@@ -217,9 +235,26 @@ class MinerServer:
         return web.json_response(self._notary.sign(job.served, prompt_hashes))
 
 
+async def _ask_for_nothing(_request: web.Request) -> None:
+    """Instead of aiohttp's `100 Continue`, which would ask strangers for their body."""
+
+
+@asynccontextmanager
+async def _receiving(request: web.Request, max_bytes: int) -> AsyncIterator[None]:
+    """Refusal (408) if the body takes longer than its size at the minimum rate."""
+    size_bytes = min(request.content_length or max_bytes, max_bytes)
+    try:
+        async with asyncio.timeout(RECEIVE_GRACE_SECONDS + size_bytes / MIN_RATE_BYTES_PER_S):
+            yield
+    except TimeoutError as error:
+        raise Refusal(408, "the body comes too slowly", "request_timeout") from error
+
+
 async def _read_json(request: web.Request) -> dict[str, Any]:
     try:
-        body = strict_json(await request.read())
+        async with _receiving(request, MAX_JSON_BYTES):
+            content = await request.read()
+        body = strict_json(content)
     except ValueError as error:
         raise bad_request(f"the body is {error}") from error
     if not isinstance(body, dict):

@@ -9,9 +9,11 @@ from aiohttp import web
 
 from tests.edges.loopback import Handler, always_json, serving
 from tests.factories import CHAIN_ID, CONTRACT, MINER, TASK_ID, digest
+from validator.config import DEV
 from validator.edges import miners
 from validator.edges.http import HttpClient
 from validator.edges.keys import dev_mnemonic_signer, recover_typed_data
+from validator.edges.miner_url import NO_TLS_KEY
 from validator.edges.miners import SESSION_LIFETIME_S, Job, MinerClient
 from validator.errors import MinerFault, Transient
 from validator.protocol import typed_data
@@ -26,8 +28,8 @@ HOSTILE: list[Any] = [None, [], "text", 7, True, {}]
 
 
 async def asked(handler: Handler, call: Call) -> Any:
-    async with serving(handler) as url, HttpClient() as http:
-        return await call(MinerClient(http, url + "/", MINER, SIGNER, DOMAIN))
+    async with serving(handler) as url, HttpClient(DEV) as http:
+        return await call(MinerClient(http.open_session(url + "/", NO_TLS_KEY), MINER, SIGNER, DOMAIN))
 
 
 async def faulty(body: Any, call: Call) -> str:
@@ -55,7 +57,7 @@ class Recorder:
 
 def completion(**changes: Any) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": "a reply"}, "finish_reason": "stop"}
-    return {"id": "cmpl-1", "choices": [choice | changes], "usage": {"total_tokens": -1}, "model": "another"}
+    return {"id": "cmpl-1", "choices": [choice | changes], "usage": {"total_tokens": -1}, "model": "ft:1"}
 
 
 def probe(client: MinerClient) -> Awaitable[Answer]:
@@ -87,12 +89,15 @@ async def test_an_empty_answer_is_an_answer():
     "body",
     [
         *HOSTILE,
-        {"choices": None},
-        {"choices": []},
-        {"choices": {}},
-        {"choices": ["a reply"]},
-        {"choices": completion()["choices"] * 2},
-        {"error": {"message": "out of memory"}},
+        completion() | {"model": "ft:2"},
+        completion() | {"model": None},
+        {"model": "ft:1"},
+        {"model": "ft:1", "choices": None},
+        {"model": "ft:1", "choices": []},
+        {"model": "ft:1", "choices": {}},
+        {"model": "ft:1", "choices": ["a reply"]},
+        {"model": "ft:1", "choices": completion()["choices"] * 2},
+        {"model": "ft:1", "error": {"message": "out of memory"}},
         completion(finish_reason="content_filter"),
         completion(finish_reason=None),
         completion(finish_reason=["stop"]),
@@ -129,7 +134,22 @@ async def test_upload_and_job_are_openais():
     assert miner.requests == [("POST", "/v1/fine_tuning/jobs", body)]
 
 
-@pytest.mark.parametrize("body", [*HOSTILE, {"id": None}, {"id": 7}, {"id": ["x"]}, {"id": "\ud800"}], ids=repr)
+@pytest.mark.parametrize(
+    "body",
+    [
+        *HOSTILE,
+        {"id": None},
+        {"id": 7},
+        {"id": ["x"]},
+        {"id": "\ud800"},
+        {"id": ""},
+        {"id": ".."},
+        {"id": "a/b"},
+        {"id": "a?b"},
+        {"id": "x" * 129},
+    ],
+    ids=repr,
+)
 async def test_an_upload_or_job_without_an_id_is_a_fault(body):
     await faulty(body, lambda client: client.upload(b"{}\n"))
     await faulty(body, lambda client: client.create_job("file-1", "tiny", {}))
@@ -161,6 +181,9 @@ async def test_a_job_is_read_as_reported(body, job):
         {"status": "succeeded", "fine_tuned_model": 7},
         {"status": "succeeded", "fine_tuned_model": {"id": "ft:1"}},
         {"status": "succeeded", "fine_tuned_model": "\ud800"},
+        {"status": "succeeded", "fine_tuned_model": ""},
+        {"status": "succeeded", "fine_tuned_model": "x" * 257},
+        {"status": "succeeded", "fine_tuned_model": "ft:\x1b[2J"},
         {"status": "failed", "error": {"message": "\udfff"}},
     ],
     ids=repr,

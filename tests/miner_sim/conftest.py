@@ -40,6 +40,7 @@ async def miners(world: World, homes: Path) -> AsyncIterator[dict[str, RunningMi
             evidence_key=evidence_key(i),
             seed=i,
             stake_wei=ETHER,
+            tls=False,
         )
         for i, (name, strategy) in enumerate(STRATEGIES.items())
     ]

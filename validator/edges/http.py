@@ -1,96 +1,267 @@
 """The only importer of aiohttp's client: requests to strangers, with every size and time bounded.
 
-Rule kept: a transport failure is Transient and never evidence; an answer that breaks the protocol is a MinerFault.
+Rule kept: a transport failure is Transient and never evidence, for whoever failed has not proved to be the miner; an
+answer over the registered TLS key that breaks the protocol is a MinerFault.
 Nothing of the environment leaks in or out: no proxies, no cookies, no redirects, no compression (N2-N4, N9, N10).
+A name is resolved for each connection, all its addresses are judged, and only what was judged is connected to (N6).
 """
 
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 
+from validator.config import Profile
+from validator.edges.exchanges import Exchange, Exchanges, Limits
+from validator.edges.miner_url import MinerEndpoint, parse_endpoint
+from validator.edges.tls_pin import make_pinned_context
 from validator.errors import MinerFault, Transient
 from validator.protocol.wire import strict_json
+from validator.types import Hash32
 
-MAX_ANSWER_BYTES = 1 << 20
-CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 30.0
-TOTAL_TIMEOUT_S = 120.0
+MAX_ANSWER_BYTES = 64 * 1024
+"""Of any answer: the largest that the protocol knows, a transcript's, has a tenth of it."""
+MAX_HEADERS, MAX_HEADER_BYTES = 32, 8 * 1024
+MAX_WIRE_BYTES = 256 * 1024
+"""Of one exchange, with certificate, headers and framing: nothing but this bounds what is no answer at all."""
+MAX_REASON_LENGTH = 200
+UPLOAD_CHUNK_BYTES = 1 << 16
 
 RETRY_STATUS = {401, 408, 429, 500, 502, 503, 504}
 """401 among them: a session that was renewed while the request was on its way is refused, and the next one is not."""
 
+Lookup: TypeAlias = Callable[[str], Awaitable[list[str]]]
+"""All addresses of a name; OSError if there are none."""
+
 
 class HttpClient:
-    """An async context manager around one connection pool."""
+    """An async context manager around the sessions with all miners; `lookup` replaces the system's resolver."""
 
-    def __init__(self, *, total_timeout_s: float = TOTAL_TIMEOUT_S, read_timeout_s: float = READ_TIMEOUT_S) -> None:
-        self._timeout = aiohttp.ClientTimeout(
-            total=total_timeout_s, connect=CONNECT_TIMEOUT_S, sock_read=read_timeout_s
-        )
+    def __init__(self, profile: Profile, *, limits: Limits | None = None, lookup: Lookup | None = None) -> None:
+        self._profile = profile
+        self._limits = limits or Limits()
+        self._lookup = lookup or self._ask_system
+        self._sessions: list[MinerSession] = []
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            timeout=self._timeout,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity"},
-            trust_env=False,
-            connector=aiohttp.TCPConnector(limit=64, limit_per_host=4),
-        )
+        self._exchanges = Exchanges(self._limits)
+        # Not the loop's own few threads: name servers that never answer would take them all.
+        self._resolver_threads = ThreadPoolExecutor(self._limits.exchanges, thread_name_prefix="resolver")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        for session in self._sessions:
+            await session.aclose()
+        self._resolver_threads.shutdown(wait=False, cancel_futures=True)
+
+    def open_session(self, url: str, tls_key_hash: Hash32) -> "MinerSession":
+        """A session with the miner that registered these; MinerFault if nobody can or may go there."""
+        session = MinerSession(parse_endpoint(url, tls_key_hash, self._profile), self._exchanges, self._lookup)
+        self._sessions.append(session)
+        return session
+
+    async def _ask_system(self, host: str) -> list[str]:
+        def ask() -> list[str]:
+            # The dot ends the name: no search domain of this machine's network is put behind it.
+            found = socket.getaddrinfo(f"{host}.", None, type=socket.SOCK_STREAM)
+            return [str(address[0]) for *_, address in found]
+
+        return await asyncio.get_running_loop().run_in_executor(self._resolver_threads, ask)
+
+
+class MinerSession:
+    """The connections to one miner. Nothing is shared with any other: no cookie, no address, no TLS session (N10)."""
+
+    def __init__(self, endpoint: MinerEndpoint, exchanges: Exchanges, lookup: Lookup) -> None:
+        self._exchanges = exchanges
+        limits = exchanges.limits
+        self._base_url = endpoint.url
+        self._turns = asyncio.Semaphore(limits.exchanges_per_miner)
+        self._resolver = _JudgedResolver(endpoint, lookup)
+        self._wire = _WireMeter()
+        self._connections = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=limits.read_s),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            trust_env=False,
+            max_headers=MAX_HEADERS,
+            max_field_size=MAX_HEADER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            connector=aiohttp.TCPConnector(
+                limit=limits.exchanges_per_miner,
+                resolver=self._resolver,
+                socket_factory=self._wire.make_socket,
+                use_dns_cache=False,
+                ssl=True if endpoint.tls_key_hash is None else make_pinned_context(endpoint.tls_key_hash),
+            ),
+        )
+
+    async def aclose(self) -> None:
+        await self._connections.close()
+        await self._resolver.close()
 
     async def request_json(
-        self, method: str, url: str, *, token: str, json: Any = None, form: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str,
+        json: Any = None,
+        form: dict[str, Any] | None = None,
     ) -> Any:
         """One exchange; the answer's JSON. Transient if it may work later, MinerFault if the answer is not allowed.
 
         `form` maps field names to text, or to (file name, bytes) for an uploaded file.
         """
-        data = _multipart(form) if form is not None else None
+        url = self._base_url + path
         headers = {"Authorization": f"Bearer {token}"}
         try:
-            async with self._session.request(
-                method, url, json=json, data=data, headers=headers, allow_redirects=False
-            ) as response:
-                body = await _read_bounded(response)
-                status = response.status
+            async with self._turns, self._exchanges.begin(self) as exchange:
+                self._wire.allow(MAX_WIRE_BYTES)
+                data = None if form is None else _multipart(form, exchange)
+                async with self._connections.request(
+                    method, url, json=json, data=data, headers=headers, allow_redirects=False
+                ) as response:
+                    status = response.status
+                    if status in RETRY_STATUS:
+                        raise Transient(f"HTTP {status}")
+                    body = await _read_bounded(response, exchange)
+                    is_framed = response.content_length is not None or "Transfer-Encoding" in response.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {url}: {str(error) or type(error).__name__}") from error
-        if status in RETRY_STATUS:
-            raise Transient(f"{method} {url}: HTTP {status}")
+            raise Transient(f"{method} {url}: {quote_miner(str(error)) or type(error).__name__}") from error
+        except (Transient, MinerFault) as error:
+            raise type(error)(f"{method} {url}: {error}") from error
         if not 200 <= status < 300:
             raise MinerFault(f"{method} {url}: HTTP {status}: {_error_message(body)}")
         try:
             return strict_json(body)
         except ValueError as error:
-            raise MinerFault(f"{method} {url}: the answer is {error}") from error
+            # Where only the end of the connection ends an answer, anybody on the way can have cut it short.
+            raise (MinerFault if is_framed else Transient)(f"{method} {url}: the answer is {error}") from error
 
 
-def _multipart(form: dict[str, Any]) -> aiohttp.FormData:
+class _JudgedResolver(AbstractResolver):
+    """All of a name's addresses, or an OSError if one of them may not be connected to."""
+
+    def __init__(self, endpoint: MinerEndpoint, lookup: Lookup) -> None:
+        self._endpoint = endpoint
+        self._lookup = lookup
+        self._asking: asyncio.Future[list[str]] | None = None
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both kinds
+    ) -> list[ResolveResult]:
+        # One question at a time and for each miner: an abandoned one keeps its thread until the system gives up.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._lookup(host))
+            self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        addresses = await asyncio.shield(self._asking)
+        if not addresses:
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+        for address in addresses:
+            if not self._endpoint.admits(address):
+                raise OSError(errno.EADDRNOTAVAIL, f"{host} has the address {address}, which is not a public one")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+
+
+class _WireMeter:
+    """How many bytes a miner may still send: a miner can send what is no answer for ever (N2)."""
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def allow(self, count: int) -> None:
+        """So many from now on, until the next exchange begins."""
+        self._left = count
+
+    def count(self, received: int) -> None:
+        self._left -= received
+        if self._left < 0:
+            raise ConnectionAbortedError("more has come than an answer can need")
+
+    def make_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        return _MeteredSocket(self, family, kind, protocol)
+
+
+class _MeteredSocket(socket.socket):
+    def __init__(self, meter: _WireMeter, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self._meter = meter
+        self.setblocking(False)
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        received = super().recv(size, flags)
+        self._meter.count(len(received))
+        return received
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        received = super().recv_into(buffer, size, flags)
+        self._meter.count(received)
+        return received
+
+
+class _Upload(aiohttp.BytesPayload):
+    """A file's bytes that report how far they have got."""
+
+    def __init__(self, content: bytes, exchange: Exchange) -> None:
+        super().__init__(content, content_type="application/octet-stream")
+        self._exchange = exchange
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        content = memoryview(self._value)
+        for start in range(0, len(content), UPLOAD_CHUNK_BYTES):
+            chunk = content[start : start + UPLOAD_CHUNK_BYTES]
+            await writer.write(chunk)
+            self._exchange.moved(len(chunk))
+
+
+def _multipart(form: dict[str, Any], exchange: Exchange) -> aiohttp.FormData:
     data = aiohttp.FormData()
     for name, value in form.items():
         if isinstance(value, tuple):
             file_name, content = value
-            data.add_field(name, content, filename=file_name, content_type="application/octet-stream")
+            data.add_field(name, _Upload(content, exchange), filename=file_name)
         else:
             data.add_field(name, value)
     return data
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse, exchange: Exchange) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise MinerFault(f"{response.url}: compressed answers are not accepted")
+        raise MinerFault("compressed answers are not accepted")
     body = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
+        exchange.moved(len(chunk))
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise MinerFault(f"{response.url}: the answer is longer than {MAX_ANSWER_BYTES} bytes")
+            raise MinerFault(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
     return bytes(body)
 
 
@@ -99,6 +270,12 @@ def _error_message(body: bytes) -> str:
     try:
         value = strict_json(body)
     except ValueError:
-        return body[:200].decode(errors="replace")
+        return quote_miner(body[:MAX_REASON_LENGTH].decode(errors="replace"))
     inner = value.get("error", value) if isinstance(value, dict) else value
-    return str(inner.get("message", inner) if isinstance(inner, dict) else inner)[:200]
+    return quote_miner(str(inner.get("message", inner) if isinstance(inner, dict) else inner))
+
+
+def quote_miner(text: str) -> str:
+    """A miner's own words, short, on one line and printable: they go into the journal and to an operator's terminal."""
+    line = " ".join(text[: 2 * MAX_REASON_LENGTH].split())[:MAX_REASON_LENGTH]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

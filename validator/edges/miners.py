@@ -3,12 +3,13 @@
 Rule kept: nothing that a miner says is believed before it has the protocol's form; what is not, is a MinerFault.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from validator.edges.http import HttpClient
+from validator.edges.http import MinerSession, quote_miner
 from validator.errors import MinerFault
 from validator.protocol import typed_data
 from validator.protocol.session import SessionToken
@@ -18,6 +19,9 @@ from validator.protocol.wire import build_probe
 from validator.types import Address, Hash32, TaskId, UnixSeconds
 
 SESSION_LIFETIME_S = 900
+MAX_MODEL_NAME_LENGTH = 256
+_IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+"""Of files and jobs: what becomes part of a path, or of an error, as it stands."""
 
 
 class SessionSigner(Protocol):
@@ -40,13 +44,10 @@ class Job:
 
 
 class MinerClient:
-    """One miner at one URL. `domain` is the EIP-712 domain of the contract that both are registered with."""
+    """One miner behind one session. `domain` is the EIP-712 domain of the contract that both are registered with."""
 
-    def __init__(
-        self, http: HttpClient, url: str, miner: Address, signer: SessionSigner, domain: dict[str, Any]
-    ) -> None:
-        self._http = http
-        self._base_url = f"{url.rstrip('/')}/v1"
+    def __init__(self, session: MinerSession, miner: Address, signer: SessionSigner, domain: dict[str, Any]) -> None:
+        self._http = session
         self._miner = miner
         self._signer = signer
         self._domain = domain
@@ -56,18 +57,19 @@ class MinerClient:
     async def upload(self, training_file: bytes) -> str:
         """Upload D_train; the file's id."""
         form = {"purpose": "fine-tune", "file": ("train.jsonl", training_file)}
-        return _text(await self._request("POST", "/files", form=form), "id")
+        return _identifier(await self._request("POST", "/files", form=form))
 
     async def create_job(self, file_id: str, base_model: str, metadata: dict[str, str]) -> str:
         """Start fine-tuning; the job's id. The same `task_id` in the metadata always gives the same job."""
         body = {"model": base_model, "training_file": file_id, "metadata": metadata}
-        return _text(await self._request("POST", "/fine_tuning/jobs", json=body), "id")
+        return _identifier(await self._request("POST", "/fine_tuning/jobs", json=body))
 
     async def job(self, job_id: str) -> Job:
         body = await self._request("GET", f"/fine_tuning/jobs/{job_id}")
         error = body.get("error")
-        model = None if body.get("fine_tuned_model") is None else _text(body, "fine_tuned_model")
-        return Job(job_id, _text(body, "status"), model, str(error.get("message")) if isinstance(error, dict) else None)
+        model = None if body.get("fine_tuned_model") is None else _model_name(body)
+        reason = quote_miner(str(error.get("message"))) if isinstance(error, dict) else None
+        return Job(job_id, quote_miner(_text(body, "status")), model, reason)
 
     async def latest_metrics(self, job_id: str) -> dict[str, Any]:
         """The newest {step, steps, train_loss} event of a job; empty if there is none. For display only."""
@@ -79,13 +81,16 @@ class MinerClient:
 
     async def probe(self, model_id: str, prompt: str, max_tokens: int) -> Answer:
         """One probe. Only a complete answer is returned; anything else raises."""
-        body = await self._request("POST", "/chat/completions", json=build_probe(model_id, prompt, max_tokens))
+        probe = build_probe(model_id, prompt, max_tokens)
+        body = await self._request("POST", "/chat/completions", json=probe)
+        if body.get("model") != model_id:
+            raise MinerFault("the answer is not from the model that was asked")
         choices = body.get("choices")
         if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
             raise MinerFault("a completion has exactly one choice")
         reason = choices[0].get("finish_reason")
         if reason not in ("stop", "length"):
-            raise MinerFault(f"finish_reason {reason!r} is not a complete answer")
+            raise MinerFault(f"finish_reason {quote_miner(repr(reason))} is not a complete answer")
         message = choices[0].get("message")
         if not isinstance(message, dict):
             raise MinerFault("the choice has no message")
@@ -101,7 +106,7 @@ class MinerClient:
             raise MinerFault("the signature is not hex") from error
 
     async def _request(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        answer = await self._http.request_json(method, self._base_url + path, token=self._session(), **body)
+        answer = await self._http.request_json(method, f"/v1{path}", token=self._session(), **body)
         if not isinstance(answer, dict):
             raise MinerFault(f"{method} {path}: the answer is not an object")
         return answer
@@ -116,6 +121,20 @@ class MinerClient:
             self._token = SessionToken(self._signer.address, self._miner, nonce, expiry, signature).encode()
             self._token_expiry_s = expiry
         return self._token
+
+
+def _identifier(body: dict[str, Any]) -> str:
+    identifier = _text(body, "id")
+    if _IDENTIFIER.fullmatch(identifier) is None or not identifier.strip("."):
+        raise MinerFault("the answer's id is not 1 to 128 letters, digits or any of . _ : -")
+    return identifier
+
+
+def _model_name(body: dict[str, Any]) -> str:
+    name = _text(body, "fine_tuned_model")
+    if not name.isprintable() or not 1 <= len(name) <= MAX_MODEL_NAME_LENGTH:
+        raise MinerFault(f"a model's name has 1 to {MAX_MODEL_NAME_LENGTH} printable characters")
+    return name
 
 
 def _text(body: dict[str, Any], key: str) -> str:

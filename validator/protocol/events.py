@@ -10,6 +10,8 @@ from validator.protocol.commitment import Terms
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Hash32, TaskId, UnixSeconds
 
+_NO_TLS_KEY = Hash32(bytes(32))
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -39,6 +41,8 @@ class TaskPlanned(Fact):
     spec: str
     base_model: str
     miner_url: str
+    miner_tls_key_hash: Hash32 = _NO_TLS_KEY
+    """SHA-256 of the only TLS key that is accepted at that URL; zero is plain HTTP (`dev` profile; older journals)."""
 
 
 @dataclass(frozen=True, slots=True)
