@@ -15,7 +15,14 @@ HEAVY = {"torch", "transformers", "vyper", "pytest", "eth_tester", "pyrevm"}
 
 
 @pytest.mark.parametrize(
-    "module", ["validator.app", "validator.edges.contract", "validator.simulation.run", "miner_sim.server"]
+    "module",
+    [
+        "validator.app",
+        "validator.edges.contract",
+        "validator.deployment.command",
+        "validator.simulation.run",
+        "miner_sim.server",
+    ],
 )
 def test_what_runs_for_long_loads_neither_torch_nor_compiler_nor_test_tool(module: str) -> None:
     allowed = {"eth_tester"} if module == "validator.simulation.run" else set()

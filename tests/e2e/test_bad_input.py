@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import pytest
 
 from tests.e2e.command import TOUCHSTONE, run_touchstone
 from tests.support import require_or_skip
+from tests.unit.journal.scenario import IDENTITY
 from validator.base_model.grammar import MODEL_DIRECTORY
-from validator.journal import Journal
+from validator.journal import Identity, Journal
 from validator.marks.secrets import derive_journal_key
 
 SEED = 0
@@ -136,7 +138,7 @@ def test_a_chain_that_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_the_directory_of_another_run_is_not_touched(tmp_path: Path) -> None:
-    Journal(tmp_path / "journal.sqlite", JOURNAL_KEY).close()
+    Journal(tmp_path / "journal.sqlite", JOURNAL_KEY, IDENTITY).close()
     before = (tmp_path / "journal.sqlite").read_bytes()
     assert "holds another simulation's journal" in refusal_of("--miners", "base=1", "--directory", tmp_path)
     assert (tmp_path / "journal.sqlite").read_bytes() == before
@@ -161,7 +163,10 @@ def test_ctrl_c_ends_all_children_and_leaves_a_readable_journal(tmp_path: Path) 
     assert errors.decode().strip().splitlines() == [f"journal and logs: {tmp_path}", "interrupted"]
     _gone, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-    journal = Journal(tmp_path / "journal.sqlite", JOURNAL_KEY)
+    database = sqlite3.connect(tmp_path / "journal.sqlite")
+    identity = Identity(*database.execute("SELECT chain_id, contract, validator FROM about").fetchone())
+    database.close()
+    journal = Journal(tmp_path / "journal.sqlite", JOURNAL_KEY, identity)
     states = journal.replay()
     journal.close()
     assert len(states) == 2

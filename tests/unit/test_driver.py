@@ -8,6 +8,7 @@ import stamina
 
 from tests import factories as f
 from tests.factories import TASK_ID, N
+from tests.unit.journal.scenario import IDENTITY, KEY
 from validator.driver import ATTEMPTS, Driver
 from validator.errors import Fatal, IllegalEvent, MinerFault, Transient
 from validator.journal import Journal
@@ -26,7 +27,7 @@ def no_waiting():
 
 @pytest.fixture
 def journal(tmp_path):
-    journal = Journal(tmp_path / "journal.sqlite", bytes(32))
+    journal = Journal(tmp_path / "journal.sqlite", KEY, IDENTITY)
     yield journal
     journal.close()
 
@@ -98,9 +99,7 @@ async def test_an_effect_is_in_the_journal_before_it_is_carried_out(journal):
     """P1, P3: the world looks into the journal at the moment of each act."""
 
     def act(effect, _attempt):
-        query = "SELECT is_done FROM effects WHERE key = ?"
-        assert journal._connection.exec_driver_sql(query, (effect.key,)).scalar() == 0
-        journal._connection.rollback()
+        assert effect in journal.unfinished_effects()
         return True
 
     await World(journal, act).run()

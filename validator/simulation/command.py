@@ -11,6 +11,7 @@ from rich.console import Console
 
 from validator.edges.datasets import choose_rows, load_rows
 from validator.errors import BadInput, TouchstoneError
+from validator.files import check_writable
 from validator.marks.planting import check_learnable
 from validator.marks.schemes import make_scheme
 from validator.plan.terms import choose_thresholds
@@ -75,7 +76,7 @@ def run_command(
     check_learnable(chosen, make_scheme(scheme), thresholds.n)
     model, model_name = _find_model(base_model)
     if json_file is not None:
-        _check_writable(json_file)
+        check_writable(json_file)
     options = SimulationOptions(
         miners=plans,
         scheme=scheme,
@@ -104,8 +105,9 @@ def run_command(
     if json_file is not None:
         try:
             report.write_json(json_file)
-        except OSError as error:
-            raise BadInput(f"cannot write {json_file}: {error.strerror} ({place})") from error
+        except BadInput as error:
+            error.add_note(place)
+            raise
     if not quiet:
         report.print_table(console)
         console.print(place, highlight=False, soft_wrap=True)
@@ -146,10 +148,3 @@ def _make_directory(directory: Path | None, seed: int) -> Path:
     if (directory / "journal.sqlite").exists():
         raise BadInput(f"{directory} holds another simulation's journal: name a new directory")
     return directory
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before the run, not after it, that the results could not be written."""
-    target = path if path.exists() else path.parent
-    if path.is_dir() or not os.access(target, os.W_OK):
-        raise BadInput(f"cannot write {path}")

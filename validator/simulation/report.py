@@ -14,6 +14,7 @@ from rich.table import Table
 from validator.app import ValidatorNode
 from validator.edges import contract as onchain
 from validator.errors import Fatal
+from validator.files import write_whole
 from validator.marks.planting import PlantedDataset
 from validator.protocol.verdict import Verdict, Zone
 from validator.simulation.options import SimulationOptions
@@ -80,9 +81,7 @@ class SimulationReport:
         return {step: gas for step, gas in paid.gas.items() if step != "close"} if paid else {}
 
     def write_json(self, path: Path) -> None:
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        unfinished.write_text(json.dumps(asdict(self) | {"is_as_expected": self.is_as_expected}, indent=2) + "\n")
-        unfinished.replace(path)
+        write_whole(path, json.dumps(asdict(self) | {"is_as_expected": self.is_as_expected}, indent=2) + "\n")
 
     def print_table(self, console: Console) -> None:
         table = Table(

@@ -93,12 +93,12 @@ async def _run_tasks(
 ) -> SimulationReport:
     wealth_before = {name: await world.wealth_wei(role) for name, role in world.miners.items()}
     tasks = {
-        name: await _plan_task(options, world, planted, secrets, name, miners.urls[name], number)
+        name: await _plan_task(options, world, planted, secrets, name, number)
         for number, name in enumerate(world.miners)
     }
     names = {task.task_id: name for name, task in tasks.items()}
     display.stage("running the tasks")
-    async with HttpClient() as http:
+    async with HttpClient(DEV) as http:
         node = ValidatorNode.build(
             journal_path=options.directory / "journal.sqlite",
             journal_key=derive_journal_key(world.master_seed),
@@ -138,7 +138,6 @@ async def _plan_task(
     planted: PlantedDataset,
     secrets: Secrets,
     name: str,
-    url: str,
     number: int,
 ) -> TaskPlanned:
     """Everything that `open_task` needs for one miner, the payer's signed Order included."""
@@ -189,7 +188,8 @@ async def _plan_task(
         order_signature=world.payer.signer.sign_typed_data(world.contract.domain, typed_data.order(order)),
         spec=options.spec.to_json(),
         base_model=options.spec.base_model,
-        miner_url=url,
+        miner_url=miner.url,
+        miner_tls_key_hash=miner.tls_key_hash,
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 from validator.config import DEV
 from validator.edges.chain import Chain, TransactionSender
@@ -88,7 +88,7 @@ async def open_world(
         for recipient, amount_wei in wants_wei.items():
             await _fund(chain, funder, recipient.address, Wei(amount_wei + GAS_FLOAT_WEI))
         first_block = (await chain.head()).number
-        network = Network._make((*astuple(DEV.floors), DEV.unstake_delay_seconds, deployer.address))
+        network = Network.of_profile(DEV, deployer.address)
         contract = await Touchstone.deploy(deployer.sender, network)
         for depositor, amount_wei in ((payer, deposits_wei[0]), (validator, deposits_wei[1])):
             await contract.deposit(depositor.sender, amount_wei)
@@ -119,9 +119,8 @@ async def _fund(chain: Chain, funder: TransactionSender, address: Address, amoun
 
 @dataclass(frozen=True, slots=True)
 class MinersProcess:
-    """The running miners: each one's URL by its name, and the process that serves them all."""
+    """The process that serves all miners; where each one is, it has registered on chain."""
 
-    urls: dict[str, str]
     process: asyncio.subprocess.Process
 
     async def fail_when_gone(self) -> None:
@@ -163,7 +162,7 @@ async def miners_process(options: SimulationOptions, world: World, stake_wei: We
             reason = message[-1].removeprefix("error: ") if message else "no message"
             is_input = await process.wait() == 2
             raise (BadInput if is_input else Fatal)(f"the simulated miners cannot start: {reason}")
-        yield MinersProcess({miner["name"]: miner["url"] for miner in json.loads(line)["ready"]}, process)
+        yield MinersProcess(process)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
