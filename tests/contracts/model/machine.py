@@ -20,7 +20,6 @@ from tests.contracts.model.reference import (
     MAX_WEI,
     NOBODY,
     OPEN,
-    SECP256K1_ORDER,
     SLASH_PENDING,
     SUBMITTED,
     YEAR_S,
@@ -38,6 +37,7 @@ from tests.contracts.model.rig import (
     Round,
     sign,
 )
+from tests.contracts.signatures import INVALID_SIGNATURES, Tamper
 from tests.unit.protocol.second_implementation import k
 
 Arguments = dict[str, Any]
@@ -80,22 +80,11 @@ def _row_with(index: int) -> Callable[[Row], Row]:
     return lambda row: (*row[:index], changed(row[index]), *row[index + 1 :])  # type: ignore[return-value]
 
 
-def _malleable(signature: bytes) -> bytes:
-    if not signature:
-        return signature
-    s = SECP256K1_ORDER - int.from_bytes(signature[32:64], "big")
-    return signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
+def tampered(tamper: Tamper) -> Lie:
+    return set_to("signature", lambda signature: tamper(signature) if signature else signature)
 
 
-SIGNATURE_LIES: list[Lie] = [
-    set_to("signature", _malleable),
-    set_to("signature", lambda _: b""),
-    set_to("signature", lambda signature: signature[:64]),
-    set_to("signature", lambda signature: signature + b"\0"),
-    set_to("signature", lambda _: bytes(65)),
-    set_to("signature", lambda _: bytes(64) + b"\x1b"),
-    set_to("signature", changed),
-]
+SIGNATURE_LIES = [tampered(tamper) for tamper, _reason in INVALID_SIGNATURES]
 
 
 def lists(name: str) -> list[Lie]:
