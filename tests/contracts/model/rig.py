@@ -227,7 +227,10 @@ class Rig(Contract):
                 assert all(round_.salt not in log.data for log in logs)
 
     def _enter(self, events: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Invariants 2, 3 and 4: a task closes once, and pays or slashes by the miner's own evidence alone."""
+        """Invariants 2 to 5.
+
+        A task closes once, and pays or slashes by the miner's own evidence alone; a commitment is opened once.
+        """
         for name, args in events:
             if name == "TaskOpened":
                 self.rounds.append(self._opening)
@@ -237,6 +240,8 @@ class Rig(Contract):
             if name == "Answered":
                 round_.evidence.add(args["replies"])
             elif name == "TaskSettled":
+                opened_by = [(r.terms.validator, r.terms.commitment) for r in self.rounds if r.settled]
+                assert (round_.terms.validator, round_.terms.commitment) not in opened_by
                 round_.settled = args["replies"]
                 assert round_.settled in round_.evidence
             elif name == "TaskClosed":
