@@ -26,6 +26,7 @@ INVALID_SIGNATURES: list[tuple[Tamper, str]] = [
     (lambda signature: signature + b"\0", ""),
     (lambda _: bytes(65), "signature: v"),
     (lambda signature: signature[:64] + bytes([signature[64] - 27]), "signature: v"),
+    (lambda signature: signature[:64] + bytes([signature[64] + 2]), "signature: v"),
     (lambda _: bytes(64) + b"\x1b", "signature: invalid"),
     (lambda signature: b"\xff" * 32 + signature[32:], "signature: invalid"),
     (lambda signature: signature[:64] + bytes([55 - signature[64]]), "signature: another signer"),

@@ -1,6 +1,9 @@
 """`deposit`: the only way in for ether."""
 
-from tests.contracts.evm import reverts
+import pytest
+
+from tests.contracts.evm import Reverted, reverts
+from tests.contracts.functions import NOT_PAYABLE, empty_call
 from tests.contracts.market import Market
 from tests.contracts.rounds import AUDITOR, OUTSIDER
 
@@ -33,9 +36,19 @@ def test_unknown_function_is_refused(market: Market) -> None:
         market.send(market.address, OUTSIDER.address, b"\x01\x02\x03\x04")
 
 
-def test_other_functions_take_no_ether(market: Market) -> None:
-    with reverts(""):
-        market.call(OUTSIDER.address, "withdraw", 0, value_wei=1)
+def refusal(market: Market, data: bytes, value_wei: int = 0) -> str | None:
+    """The reason that the contract gives, or None where it does as it is told."""
+    try:
+        market.send(market.address, OUTSIDER.address, data, value_wei)
+    except Reverted as reverted:
+        return str(reverted)
+    return None
+
+
+@pytest.mark.parametrize("name", NOT_PAYABLE)
+def test_other_functions_take_no_ether(market: Market, name: str) -> None:
+    assert refusal(market, empty_call(name)) != ""
+    assert refusal(market, empty_call(name), value_wei=1) == ""
 
 
 def test_forced_ether_is_nobodys(market: Market) -> None:

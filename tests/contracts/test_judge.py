@@ -48,6 +48,12 @@ def test_more_than_the_quorum_is_fine(market: Market) -> None:
     assert market.task(round_).state is TaskState.PAID
 
 
+def test_better_verdicts_than_asked_are_fine(market: Market) -> None:
+    round_ = market.reach(TaskState.JUDGING)
+    market.judge(round_, [market.verdict(round_, member, hits=16, coverage_low_bps=10_000) for member in COMMITTEE])
+    assert market.task(round_).state is TaskState.PAID
+
+
 def test_less_is_not(market: Market) -> None:
     round_ = market.reach(TaskState.JUDGING)
     for verdicts in ([], [market.verdict(round_, COMMITTEE[2])]):

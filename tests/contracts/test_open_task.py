@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
+from eth_account import Account
+from eth_account.messages import encode_typed_data
 
 from contracts import TaskState
 from tests.contracts.evm import PyRevm, reverts
-from tests.contracts.market import Market
-from tests.contracts.rounds import MINER, NO_HASH, NOBODY, OUTSIDER, PAYER, SOURCE_DATA_HASH, VALIDATOR
-from tests.contracts.signatures import INVALID_SIGNATURES, Tamper
+from tests.contracts.market import FUNDS_WEI, Market
+from tests.contracts.rounds import EVIDENCE, MINER, NO_HASH, NOBODY, OUTSIDER, PAYER, SOURCE_DATA_HASH, VALIDATOR
+from tests.contracts.signatures import CURVE_ORDER, INVALID_SIGNATURES, Tamper
 from validator.protocol import typed_data
 from validator.protocol.commitment import keccak
+from validator.types import Address
 
 
 def test_escrow_moves_and_every_term_is_logged(market: Market) -> None:
@@ -42,6 +45,15 @@ def test_escrow_moves_and_every_term_is_logged(market: Market) -> None:
     assert market.task(round_) == (TaskState.OPEN, market.chain.now + terms.accept_seconds, NOBODY, 0, False)
     assert market.view("is_commitment_used", VALIDATOR.address, terms.commitment)
     assert market.view("validator_nonce", VALIDATOR.address) == round_.nonce + 1
+
+
+def test_the_last_deadline_is_40_bits_long(market: Market) -> None:
+    """C9: some 35,000 years from now."""
+    last = 2**40 - 1
+    round_ = market.make_round()
+    market.chain.now = last - round_.terms.accept_seconds
+    market.open(round_)
+    assert market.task(round_) == (TaskState.OPEN, last, NOBODY, 0, False)
 
 
 def test_an_unknown_task_has_no_state(market: Market) -> None:
@@ -122,6 +134,27 @@ def test_one_encoding_of_a_signature_counts(market: Market, tamper: Tamper, reas
         market.call(VALIDATOR.address, "open_task", round_.terms.as_tuple(), order, signature)
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_s_counts_up_to_half_the_curve_order(market: Market, beyond: int) -> None:
+    """W7: any r and s sign anything, for whoever they recover to; that address is the payer here."""
+    round_ = market.make_round()
+    order = market.order(round_)
+    data = typed_data.order(order)
+    domain = typed_data.domain(market.chain.chain_id, Address(market.address))
+    r, s = 1, CURVE_ORDER // 2 + beyond
+    payer = Account.recover_message(encode_typed_data(domain, data.types, data.message), vrs=(27, r, s))
+    market.addresses.append(payer)
+    market.chain.fund(payer, FUNDS_WEI)
+    market.call(payer, "deposit", value_wei=FUNDS_WEI)
+    terms = market.retarget(round_, payer=payer).terms
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + b"\x1b"
+    if beyond:
+        with reverts("signature: high s"):
+            market.call(VALIDATOR.address, "open_task", terms.as_tuple(), order, signature)
+    else:
+        market.call(VALIDATOR.address, "open_task", terms.as_tuple(), order, signature)
+
+
 def test_an_order_counts_on_its_chain_and_contract_alone(market: Market) -> None:
     """C10."""
     round_ = market.make_round()
@@ -176,9 +209,18 @@ def test_copying_a_commitment_neither_opens_nor_blocks_it(market: Market) -> Non
     assert market.task(original).state is TaskState.PAID
 
 
-@pytest.mark.parametrize(("epoch", "reason"), [(0, "open_task: epoch zero"), (2, "open_task: not the miner's epoch")])
+@pytest.mark.parametrize(
+    ("epoch", "reason"),
+    [
+        (0, "open_task: epoch zero"),
+        (1, "open_task: not the miner's epoch"),
+        (3, "open_task: not the miner's epoch"),
+    ],
+)
 def test_only_for_the_miner_as_it_is_registered(market: Market, epoch: int, reason: str) -> None:
     """C7."""
+    market.call(MINER.address, "register", EVIDENCE.address, "", NO_HASH)
+    assert market.miner().epoch == 2
     with reverts(reason):
         market.open(market.make_round(miner_epoch=epoch))
 

@@ -22,12 +22,24 @@ def open_with(market: Market, round_: Round, expiry: int, signature: bytes, send
 
 
 def test_opens_like_an_order(market: Market) -> None:
+    """Not the first task of this validator, whose nonce is its own and not the payer's."""
+    market.reach(TaskState.OPEN)
     before = market.holdings()
     round_ = market.make_round()
     (event,) = open_with(market, round_, market.chain.now, offer_for(market, round_, market.chain.now), PAYER.address)
     terms = round_.terms
-    assert event.name == "TaskOpened"
-    assert event.args["task_id"] == round_.task_id
+    assert event == (
+        "TaskOpened",
+        {
+            "task_id": round_.task_id,
+            "validator": VALIDATOR.address.lower(),
+            "miner": MINER.address.lower(),
+            "validator_nonce": 1,
+            "terms": tuple(v.lower() if isinstance(v, str) else v for v in terms.as_tuple()),
+        },
+    )
+    assert market.view("validator_nonce", VALIDATOR.address) == 2
+    assert market.view("validator_nonce", PAYER.address) == 0
     assert market.holdings().since(before) == (-(terms.reward + terms.fee), -terms.validator_bond, 0, 0, 0)
     assert market.task(round_).state is TaskState.OPEN
 
@@ -59,6 +71,15 @@ def test_an_offer_is_consumed_once(market: Market) -> None:
     open_with(market, round_, market.chain.now, signature, PAYER.address)
     with reverts("signature: another signer"):
         open_with(market, round_, market.chain.now, signature, PAYER.address)
+
+
+def test_a_commitment_is_used_once(market: Market) -> None:
+    """V10: also where the payer is the one who calls."""
+    first = market.make_round()
+    open_with(market, first, market.chain.now, offer_for(market, first, market.chain.now), PAYER.address)
+    again = market.make_round(commitment=first.terms.commitment)
+    with reverts("open_task: commitment used"):
+        open_with(market, again, market.chain.now, offer_for(market, again, market.chain.now), PAYER.address)
 
 
 def test_an_offer_lapses_when_its_nonce_is_used_otherwise(market: Market) -> None:

@@ -173,6 +173,14 @@ def test_one_party_in_several_roles_keeps_the_books(market: Market) -> None:
     assert before - after == round_.terms.miner_bond
 
 
+def test_a_single_wei_is_burned_too(market: Market) -> None:
+    round_ = market.reach(TaskState.ACCEPTED, reward=2, availability_bond=1)
+    before = market.holdings()
+    market.expire(round_)
+    market.poke(round_)
+    assert market.holdings().since(before).burned == 1
+
+
 def test_forced_ether_changes_no_outcome(market: Market) -> None:
     """E3."""
     before = market.holdings()

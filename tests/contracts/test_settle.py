@@ -63,6 +63,18 @@ def test_three_zones_after_an_answer(market: Market, hits: int, state: TaskState
     assert market.task(round_).hits == hits
 
 
+@pytest.mark.parametrize("hits", [12, 11, 0])
+def test_a_wrong_answer_is_a_miss(market: Market, hits: int) -> None:
+    """Whether it is nobody's, or the right one of another row."""
+    for wrong in (keccak(b"wrong"), None):
+        round_ = market.reach(TaskState.SUBMITTED)
+        heads = [mark.head_hash for mark in round_.marks]
+        replies = heads[:hits] + [wrong or heads[i - 1] for i in range(hits, 16)]
+        signature = market.sign(EVIDENCE, round_.transcript(replies))
+        market.settle(round_, hits, replies=replies, signature=signature)
+        assert market.task(round_).hits == hits
+
+
 @pytest.mark.parametrize("n", [16, 17, 64])
 def test_every_count_of_hits_falls_into_one_zone(n: int) -> None:
     market = Market()
@@ -298,6 +310,27 @@ def test_a_verdict_other_than_paid_proves_every_row(market: Market, hits: int) -
         proofs[index] = [*round_.proofs[index][:-1], keccak(b"other")]
         with reverts("settle: row not in the dataset"):
             market.settle(round_, hits, proofs=proofs)
+
+
+@pytest.mark.parametrize("length", [24, 25])
+def test_the_longest_proof_has_24_hashes(market: Market, length: int) -> None:
+    """V2, E9: a dataset of 2^24 rows, of which all but a small corner is other people's hashes."""
+    round_ = market.make_round()
+    depth = max(len(proof) for proof in round_.proofs)
+    root, beside = round_.tree.root, [keccak(bytes([i])) for i in range(length - depth)]
+    for sibling in beside:
+        root = keccak(min(root, sibling) + max(root, sibling))
+    round_ = market.recommit(market.retarget(round_, dataset_root=root))
+    market.open(round_)
+    market.on_task(MINER.address, "accept", round_, root)
+    market.submit(round_)
+    proofs = [[*proof, *beside] for proof in round_.proofs]
+    if length > 24:
+        with reverts(""):
+            market.settle(round_, hits=0, proofs=proofs)
+    else:
+        market.settle(round_, hits=0, proofs=proofs)
+        assert market.task(round_).state is TaskState.SLASH_PENDING
 
 
 def _round_over_rows_never_sent(market: Market) -> Round:

@@ -21,6 +21,7 @@ AT_THE_BOUNDS: list[dict[str, Any]] = [
     {"n": 16, "k_pay": 16, "k_slash": 0},
     {"n": 64, "k_pay": 43, "k_slash": 8},
     {"n": 17, "k_pay": 12, "k_slash": 2},
+    {"n": 18, "k_pay": 12, "k_slash": 2},
     {"weights": 2, "quorum": 1},
     {"weights": 2, "quorum": 16},
     {"weights": 0, "quorum": 0},

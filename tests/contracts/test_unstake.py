@@ -27,6 +27,13 @@ def test_succeeds_once(market: Market) -> None:
         market.call(MINER.address, "unstake")
 
 
+def test_a_request_for_nothing_leaves_nothing_to_unstake(market: Market) -> None:
+    market.call(MINER.address, "request_unstake", 0)
+    market.chain.now = market.miner().unstake_ready_at
+    with reverts("unstake: nothing requested"):
+        market.call(MINER.address, "unstake")
+
+
 def test_nobody_unstakes_for_another(market: Market) -> None:
     market.call(MINER.address, "request_unstake", 300)
     market.chain.now = market.miner().unstake_ready_at
