@@ -1,4 +1,4 @@
-"""What an operator may choose: profiles of durations and finality.
+"""What an operator may choose: profiles of durations, finality and fees.
 
 Rule kept: `production` has the protocol's floors (protocol, "Defaults"); the `dev` profile relaxes exactly the floors,
 the finality depth and the ban on loopback miners, is allowed on listed chain ids only, and says so at every start.
@@ -24,6 +24,17 @@ class Durations:
 
 
 @dataclass(frozen=True, slots=True)
+class FeeLimits:
+    """What a transaction may cost at most, and how long one may stand still before more is offered for it (C11)."""
+
+    max_fee_per_gas_wei: int = 500 * 10**9
+    max_fee_per_action_wei: int = 3 * 10**17
+    """Gas limit times fee: for the largest `settle` it is 100 gwei a gas."""
+    bump_after_s: float = 60.0
+    resend_after_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A set of choices that belong together: durations for terms, and floors for the network that they must keep.
 
@@ -40,6 +51,7 @@ class Profile:
     """Also over plain HTTP, and at any port: what listens there is the operator's own."""
     miner_ports: frozenset[int] = frozenset({443})
     """Where else a miner may be: a port behind which nothing but TLS is to be expected (N8)."""
+    fee_limits: FeeLimits = FeeLimits()
 
 
 _PROTOCOL = Durations(

@@ -19,6 +19,7 @@
     │       ├── BadCall         mend the caller: it can never succeed
     │       ├── SunsetPassed    use a newer contract
     │       └── WithoutReason   the ABI, the payable check, the lock, or the gas limit
+    ├── Cancelled      we took our own transaction back: its deadline has passed
     └── IllegalEvent   our own bug: the state machine was told something impossible
 
 Foreign exceptions are translated where they enter, in `validator/edges/` and `miner_sim/`; which refusal of the
@@ -110,6 +111,10 @@ class SunsetPassed(Reverted):
 
 class WithoutReason(Reverted):
     """No words came with the refusal: the ABI decoder, the payable check, the re-entrancy lock, or too little gas."""
+
+
+class Cancelled(TouchstoneError):
+    """A transaction was not mined by its deadline, and now never will be."""
 
 
 class IllegalEvent(TouchstoneError):

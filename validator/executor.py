@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from validator.edges.chain import Receipt, TransactionSender
+from validator.edges.chain import Receipt, Sender
 from validator.edges.contract import TaskStatus, Touchstone
 from validator.edges.http import HttpClient
 from validator.edges.keys import Signer, recover_typed_data
 from validator.edges.miners import MinerClient
-from validator.errors import Fatal, MinerFault, Reverted, Transient
-from validator.journal import Journal
+from validator.edges.transactions import TransactionManager
+from validator.errors import Cancelled, DeadlinePassed, Fatal, MinerFault, Reverted, Transient
 from validator.marks.planting import PlantedDataset
 from validator.marks.secrets import Secrets
 from validator.protocol import typed_data
@@ -34,7 +34,7 @@ from validator.protocol.effects import (
 from validator.protocol.events import DatasetDelivered, Event, ModelLocated, ProbeAnswered, TranscriptSigned
 from validator.protocol.state import Phase, TaskState
 from validator.protocol.verdict import Thresholds, Verdict, Zone, count_hits
-from validator.types import Address, Hash32
+from validator.types import Address, Hash32, UnixSeconds
 
 log = structlog.get_logger(__name__)
 
@@ -50,22 +50,20 @@ class ChainAndMiners:
     def __init__(
         self,
         *,
-        journal: Journal,
         contract: Touchstone,
-        sender: TransactionSender,
+        transactions: TransactionManager,
         signer: Signer,
         http: HttpClient,
         secrets: Secrets,
         planted: Mapping[Hash32, PlantedDataset],
     ) -> None:
-        self._journal = journal
         self._contract = contract
-        self._sender = sender
+        self._transactions = transactions
         self._signer = signer
         self._http = http
         self._secrets = secrets
         self._planted = planted
-        self._miners: dict[tuple[str, Address], MinerClient] = {}
+        self._miners: dict[tuple[str, Hash32, Address], MinerClient] = {}
 
     async def perform(self, effect: Effect, state: TaskState) -> Event | None:
         planned = state.planned
@@ -78,6 +76,7 @@ class ChainAndMiners:
                     lambda sender: self._contract.open_task(
                         sender, state.terms, planned.order, planned.order_signature
                     ),
+                    planned.order.expiry,
                 )
             case DeliverDataset():
                 return await self._deliver(state)
@@ -95,6 +94,7 @@ class ChainAndMiners:
                     effect,
                     Phase.SUBMITTED,
                     lambda sender: self._contract.challenge(sender, state.terms, planned.validator_nonce, leaves),
+                    await self._deadline_s(effect),
                 )
             case Poke(phase=phase):
                 await self._transact(
@@ -108,11 +108,12 @@ class ChainAndMiners:
         return self._planted[state.terms.dataset_root]
 
     def client(self, state: TaskState) -> MinerClient:
-        """The task's miner, at the URL that it had registered when the task was planned."""
-        url, miner = state.planned.miner_url, state.terms.miner
-        if (url, miner) not in self._miners:
-            self._miners[url, miner] = MinerClient(self._http, url, miner, self._signer, self._contract.domain)
-        return self._miners[url, miner]
+        """The task's miner, as it was registered when the task was planned; MinerFault if nobody can go there."""
+        url, tls_key_hash, miner = state.planned.miner_url, state.planned.miner_tls_key_hash, state.terms.miner
+        if (url, tls_key_hash, miner) not in self._miners:
+            session = self._http.open_session(url, tls_key_hash)
+            self._miners[url, tls_key_hash, miner] = MinerClient(session, miner, self._signer, self._contract.domain)
+        return self._miners[url, tls_key_hash, miner]
 
     def judge(self, state: TaskState) -> Verdict:
         """The hypothesis test over the task's replies, off chain; the contract counts the same hits."""
@@ -195,22 +196,29 @@ class ChainAndMiners:
                 signature=b"" if state.onchain_replies else state.signature or b"",
                 bundle_hash=NO_BUNDLE,
             ),
+            await self._deadline_s(effect),
         )
 
     async def _transact(
-        self, effect: Effect, expected: Phase, send: Callable[[TransactionSender], Awaitable[Receipt]]
+        self,
+        effect: Effect,
+        expected: Phase,
+        send: Callable[[Sender], Awaitable[Receipt]],
+        deadline_s: UnixSeconds | None = None,
     ) -> None:
-        """Send one transaction, journalled before it leaves; a refusal counts only if the task is still as expected."""
-
-        async def log_first(raw: bytes, tx_hash: Hash32) -> None:
-            self._journal.record_transaction(effect.key, tx_hash, raw)
-
+        """Send one transaction and wait until it is final; a refusal counts only if the task is still as expected."""
         try:
-            await send(self._sender.logging_to(log_first))
+            await send(self._transactions.sender(effect.key, deadline_s))
+        except (DeadlinePassed, Cancelled) as refusal:
+            # No repetition can help, and the other tasks go on: this one's state has a default, which `poke` brings.
+            log.warning("too late", effect=effect.key, reason=str(refusal))
         except Reverted:
             if (await self._contract.task_state(effect.task_id)).status is _STATUS[expected]:
                 raise
             log.info("overtaken", effect=effect.key)
+
+    async def _deadline_s(self, effect: Effect) -> UnixSeconds:
+        return (await self._contract.task_state(effect.task_id)).deadline
 
 
 _STATUS = {

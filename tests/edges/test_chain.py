@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientTimeout, web
 
+from tests.edges.fault_proxy import FaultProxy, faulty
 from validator.edges import chain as chain_module
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.devnet import embedded_node
 from validator.edges.keys import SecretBytes, Signer, dev_mnemonic_signer
 from validator.errors import BadInput, ChainUnreachable, Fatal, Reverted, Transient
-from validator.protocol.commitment import keccak
-from validator.types import BlockNumber, Hash32
+from validator.types import BlockNumber
 
 PAYEE = Signer(SecretBytes(b"\2" * 32)).address
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -59,39 +59,12 @@ async def hang(_request: web.Request) -> web.Response:
     return web.Response()
 
 
-class FlakyNode:
-    """Passes requests on to a real chain, but loses what it is told to lose."""
-
-    def __init__(self, upstream: str, session: ClientSession) -> None:
-        self.lose_request: set[str] = set()
-        self.lose_answer: set[str] = set()
-        self.seen: list[str] = []
-        self._upstream = upstream
-        self._session = session
-
-    async def handle(self, request: web.Request) -> web.Response:
-        call = await request.json()
-        method = call["method"]
-        self.seen.append(method)
-        assert request.transport is not None
-        if method in self.lose_request:
-            request.transport.close()
-            return web.Response()
-        async with self._session.post(self._upstream, json=call) as response:
-            answer = await response.json()
-        if method in self.lose_answer:
-            request.transport.close()
-        return web.json_response(answer)
-
-
 @pytest.fixture
-async def flaky() -> AsyncIterator[tuple[FlakyNode, Chain]]:
-    async with embedded_node() as upstream, ClientSession() as session:
-        node = FlakyNode(upstream, session)
-        async with serving(node.handle) as url:
-            chain = await Chain.connect(url)
-            yield node, chain
-            await chain.aclose()
+async def flaky() -> AsyncIterator[tuple[FaultProxy, Chain]]:
+    async with embedded_node() as upstream, faulty(upstream) as (proxy, url):
+        chain = await Chain.connect(url)
+        yield proxy, chain
+        await chain.aclose()
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8545", "ws://127.0.0.1:1", "ftp://host", "http://", "http://h:port"])
@@ -218,7 +191,7 @@ async def test_a_block_that_is_not_there_yet_may_come() -> None:
         await chain.aclose()
 
 
-async def test_a_read_is_repeated_after_a_lost_connection(flaky: tuple[FlakyNode, Chain]) -> None:
+async def test_a_read_is_repeated_after_a_lost_connection(flaky: tuple[FaultProxy, Chain]) -> None:
     node, chain = flaky
     node.lose_request.add("eth_getBalance")
     node.seen.clear()
@@ -228,7 +201,7 @@ async def test_a_read_is_repeated_after_a_lost_connection(flaky: tuple[FlakyNode
 
 
 async def test_a_transaction_is_broadcast_once_and_found_although_the_answer_was_lost(
-    flaky: tuple[FlakyNode, Chain],
+    flaky: tuple[FaultProxy, Chain],
 ) -> None:
     node, chain = flaky
     sender = TransactionSender(chain, dev_mnemonic_signer(0))
@@ -240,7 +213,7 @@ async def test_a_transaction_is_broadcast_once_and_found_although_the_answer_was
     assert (await sender.send(PAYEE, value_wei=5)).block_number == receipt.block_number + 1
 
 
-async def test_a_transaction_that_never_arrived_leaves_its_nonce_free(flaky: tuple[FlakyNode, Chain]) -> None:
+async def test_a_transaction_that_never_arrived_leaves_its_nonce_free(flaky: tuple[FaultProxy, Chain]) -> None:
     node, chain = flaky
     sender = TransactionSender(chain, dev_mnemonic_signer(0))
     node.lose_request.add("eth_sendRawTransaction")
@@ -251,62 +224,29 @@ async def test_a_transaction_that_never_arrived_leaves_its_nonce_free(flaky: tup
     assert await chain.balance_wei(PAYEE) == 7
 
 
-async def test_the_signed_bytes_are_logged_before_they_leave(flaky: tuple[FlakyNode, Chain]) -> None:
-    node, chain = flaky
-    logged: list[tuple[bytes, Hash32]] = []
-
-    async def log(raw: bytes, tx_hash: Hash32) -> None:
-        assert "eth_sendRawTransaction" not in node.seen
-        logged.append((raw, tx_hash))
-
-    receipt = await TransactionSender(chain, dev_mnemonic_signer(0)).logging_to(log).send(PAYEE, value_wei=5)
-    ((raw, tx_hash),) = logged
-    assert receipt.tx_hash == tx_hash == keccak(raw)
-
-
-async def test_what_cannot_be_logged_is_not_sent(flaky: tuple[FlakyNode, Chain]) -> None:
-    node, chain = flaky
-
-    async def log(_raw: bytes, _tx_hash: Hash32) -> None:
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        await TransactionSender(chain, dev_mnemonic_signer(0)).logging_to(log).send(PAYEE, value_wei=5)
-    assert "eth_sendRawTransaction" not in node.seen
-
-
-async def test_a_logged_transaction_is_resumed_and_takes_effect_once(flaky: tuple[FlakyNode, Chain]) -> None:
-    node, chain = flaky
-    logged: list[bytes] = []
-
-    async def log(raw: bytes, _tx_hash: Hash32) -> None:
-        logged.append(raw)
-
-    sender = TransactionSender(chain, dev_mnemonic_signer(0))
-    node.lose_request.add("eth_sendRawTransaction")
-    with pytest.raises(ChainUnreachable):
-        await sender.logging_to(log).send(PAYEE, value_wei=5)
-    node.lose_request.clear()
-    restarted = TransactionSender(chain, dev_mnemonic_signer(0))
-    first = await restarted.resume(logged[0])
-    assert await restarted.resume(logged[0]) == first
-    assert await chain.balance_wei(PAYEE) == 5
-
-
-async def test_views_of_one_sender_share_its_nonces(flaky: tuple[FlakyNode, Chain]) -> None:
+async def test_one_sender_counts_the_nonces_of_all_that_it_sends_at_once(flaky: tuple[FaultProxy, Chain]) -> None:
     _, chain = flaky
     sender = TransactionSender(chain, dev_mnemonic_signer(0))
-
-    async def log(_raw: bytes, _tx_hash: Hash32) -> None:
-        await asyncio.sleep(0)
-
-    views = [sender, sender.logging_to(log), sender.logging_to(log)]
-    await asyncio.gather(*(view.send(PAYEE, value_wei=1) for view in views for _ in range(5)))
+    await asyncio.gather(*(sender.send(PAYEE, value_wei=1) for _ in range(15)))
     assert await chain.balance_wei(PAYEE) == 15
 
 
+async def test_signed_bytes_are_resumed_and_take_effect_once(flaky: tuple[FaultProxy, Chain]) -> None:
+    node, chain = flaky
+    sender = TransactionSender(chain, dev_mnemonic_signer(0))
+    signed = await sender.sign(PAYEE, value_wei=5)
+    node.lose_request.add("eth_sendRawTransaction")
+    with pytest.raises(ChainUnreachable):
+        await sender.resume(signed.raw)
+    node.lose_request.clear()
+    restarted = TransactionSender(chain, dev_mnemonic_signer(0))
+    first = await restarted.resume(signed.raw)
+    assert await restarted.resume(signed.raw) == first
+    assert await chain.balance_wei(PAYEE) == 5
+
+
 async def test_a_transaction_that_is_never_mined_is_nobodys_fault(
-    flaky: tuple[FlakyNode, Chain], monkeypatch: pytest.MonkeyPatch
+    flaky: tuple[FaultProxy, Chain], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chain_module, "RECEIPT_TIMEOUT_S", -1.0)
     answers = {

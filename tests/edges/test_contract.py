@@ -1,8 +1,10 @@
 """Every function and event of the contract, called and read through the typed client on a real chain."""
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.contracts.rounds import BUNDLE_HASH, MODEL_HASH, NO_HASH, SOURCE_DATA
 from tests.edges.conftest import NO_FLOORS
 from validator.edges.chain import Chain, Log, Receipt, TransactionSender
 from validator.edges.contract import (
+    GAS_LIMITS,
     Answered,
     Challenged,
     ContractEvent,
@@ -37,6 +40,7 @@ from validator.edges.contract import (
     Withdrawn,
     decode_log,
     encode_deployment,
+    gas_limits_by_selector,
     parse_code,
 )
 from validator.edges.keys import Signer, dev_mnemonic_signer, recover_typed_data
@@ -72,6 +76,7 @@ from validator.protocol.typed_data import OrderMessage
 from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, Wei
 
 PAYER, VALIDATOR, MINER, EVIDENCE, MEMBER, GUARDIAN = (dev_mnemonic_signer(index) for index in range(6))
+ROOT = Path(__file__).parents[2]
 FAR_FUTURE = UnixSeconds(2**40)
 URL = "http://127.0.0.1:8080"
 N = 16
@@ -576,3 +581,64 @@ def test_each_function_of_the_contract_has_its_method() -> None:
 def test_a_log_that_is_no_event_of_ours_is_none(topics: tuple[Hash32, ...]) -> None:
     log = Log(MINER.address, topics, b"", BlockNumber(1), NO_HASH, NO_HASH, 0)
     assert decode_log(log) is None
+
+
+class LimitedSender(TransactionSender):
+    """Gives every call the gas that GAS_LIMITS fixes for it, as the transaction manager does."""
+
+    def __init__(self, chain: Chain, signer: Signer) -> None:
+        super().__init__(chain, signer)
+        self._key = signer
+        self.used: dict[bytes, list[int]] = {}
+
+    async def send(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> Receipt:
+        fields = {"type": 2, "chainId": self.chain.chain_id, "to": to, "value": value_wei, "data": data}
+        fees = {"maxFeePerGas": 10**11, "maxPriorityFeePerGas": 10**9, "gas": gas_limits_by_selector()[data[:4]]}
+        nonce = await self.chain.nonce(self.address)
+        receipt = await self.resume(self._key.sign_transaction(fields | fees | {"nonce": nonce}))
+        self.used.setdefault(data[:4], []).append(receipt.gas_used)
+        return receipt
+
+
+@pytest.mark.parametrize("is_settled_by_signature", [True, False])
+async def test_the_fixed_gas_of_every_call_is_enough(embedded_chain: Chain, is_settled_by_signature: bool) -> None:
+    """R7."""
+    market = await open_market(embedded_chain)
+    sender, payer, miner = (LimitedSender(embedded_chain, signer) for signer in (VALIDATOR, PAYER, MINER))
+    market.validator, market.payer, market.miner = sender, payer, miner
+    await market.contract.deposit(payer, Wei(1))
+    await market.open()
+    await market.submit()
+    if is_settled_by_signature:
+        await market.settle(0)
+    else:
+        await market.contract.challenge(sender, market.terms, 0, market.leaves)
+        await market.contract.answer(miner, market.terms, 0, market.replies(0))
+        await market.settle(0, b"")
+    await market.contract.withdraw(payer, Wei(1))
+    limits = gas_limits_by_selector()
+    for used in (sender.used, payer.used, miner.used):
+        for selector, amounts in used.items():
+            assert max(amounts) * 5 // 4 < limits[selector]
+
+
+def test_the_fixed_gas_has_room_above_everything_that_was_measured() -> None:
+    """R7: `settle` with 64 marks in a dataset of 100,000 rows included."""
+    cells = json.loads((ROOT / "benchmarks" / "results.json").read_text())["cells"]
+    measured = {call.partition(",")[0]: gas for call, gas in cells["gas/calls"]["gas"].items()}
+    measured |= {"settle": [max(cells["gas/settle/64/100000"]["gas"].values())]}
+    functions = {name: max(gas) for name, gas in measured.items() if name in GAS_LIMITS}
+    assert set(functions) == set(GAS_LIMITS)
+    for name, gas in functions.items():
+        assert gas * 3 // 2 <= GAS_LIMITS[name], name
+
+
+def test_the_fixed_gas_covers_the_largest_settle_that_the_contract_takes() -> None:
+    """R7: 64 marks with proofs of 24 hashes; calldata alone decides there (EIP-7623)."""
+    words = 64 * (3 + 1 + 1 + 1 + 24) + 64 + 40
+    assert 21_000 + 10 * 4 * 32 * words < GAS_LIMITS["settle"]
+    assert set(GAS_LIMITS) == {
+        entry["name"]
+        for entry in load_artifact().abi
+        if entry["type"] == "function" and entry["stateMutability"] in ("nonpayable", "payable")
+    }

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
 
 from contracts import load_artifact
 from tests.edges.conftest import NO_FLOORS
-from tests.edges.test_chain import FlakyNode, answering, serving
+from tests.edges.fault_proxy import FaultProxy, faulty
+from tests.edges.test_chain import answering, serving
 from validator.deployment.address_book import AddressBook, Deployment, identify
 from validator.deployment.deploy import Deployed, deploy
 from validator.deployment.parameters import Parameters
@@ -58,13 +58,11 @@ async def count_contracts(chain: Chain) -> int:
 
 
 @asynccontextmanager
-async def flaky_chain() -> AsyncIterator[tuple[FlakyNode, Chain]]:
-    async with embedded_node() as upstream, ClientSession() as session:
-        node = FlakyNode(upstream, session)
-        async with serving(node.handle) as url:
-            chain = await Chain.connect(url)
-            yield node, chain
-            await chain.aclose()
+async def flaky_chain() -> AsyncIterator[tuple[FaultProxy, Chain]]:
+    async with embedded_node() as upstream, faulty(upstream) as (node, url):
+        chain = await Chain.connect(url)
+        yield node, chain
+        await chain.aclose()
 
 
 async def test_deploying_twice_is_deploying_once(chain: Chain, book: AddressBook) -> None:

@@ -1,4 +1,4 @@
-"""One EVM node behind a JSON-RPC URL: reads, and one sender of transactions per key.
+"""One EVM node behind a JSON-RPC URL: reads, raw sends, and a sender for whoever can sign anew after a failure.
 
 Rules kept: the only importer of web3's client, so every foreign exception ends here as ChainUnreachable, Transient,
 Fatal or Reverted; a transaction is never sent blindly twice; a URL, which may hold an access key, is never printed
@@ -9,8 +9,7 @@ because they share that one translation.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from copy import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, Protocol, TypeVar
@@ -23,8 +22,9 @@ from eth_utils.address import to_checksum_address
 from web3 import AsyncHTTPProvider
 from web3.providers.rpc.utils import ExceptionRetryConfiguration
 from web3.types import RPCEndpoint
+from web3.utils import get_create_address
 
-from validator.errors import BadInput, ChainUnreachable, Fatal, Reverted, Transient
+from validator.errors import BadInput, ChainUnreachable, Fatal, Reverted, Transient, WithoutReason
 from validator.protocol.commitment import keccak
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
 
@@ -65,6 +65,7 @@ EXECUTION_REVERTED = 3
 LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, INTERNAL_ERROR = -32005, -32002, -32603
 """JSON-RPC error codes: geth's for reverts, EIP-1474 for those that may pass."""
 
+NO_REASON = "no reason given"
 ERROR_SELECTOR = bytes.fromhex("08c379a0")
 PANIC_SELECTOR = bytes.fromhex("4e487b71")
 """Of `Error(string)` and `Panic(uint256)`, the two standard revert payloads."""
@@ -72,6 +73,8 @@ PANIC_SELECTOR = bytes.fromhex("4e487b71")
 
 @dataclass(frozen=True, slots=True)
 class Block:
+    """A block's header; `base_fee_wei` is 0 where the chain had none yet (EIP-1559)."""
+
     number: BlockNumber
     hash: Hash32
     timestamp_s: UnixSeconds
@@ -110,6 +113,40 @@ class Receipt:
         return Wei(self.gas_used * self.effective_gas_price_wei)
 
 
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """Ready to leave, and not sent. `creates` is where it would put a new contract, None if it makes none."""
+
+    raw: bytes
+    nonce: int
+    gas_limit: int
+    max_fee_per_gas_wei: Wei
+    value_wei: Wei
+    creates: Address | None
+
+    @property
+    def tx_hash(self) -> Hash32:
+        return keccak(self.raw)
+
+    @property
+    def max_cost_wei(self) -> Wei:
+        """All that it can take from its sender, so what a node wants to see in the account."""
+        return Wei(self.gas_limit * self.max_fee_per_gas_wei + self.value_wei)
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """What the next block asks for a unit of gas, and what is to be given on top of it (EIP-1559)."""
+
+    base_fee_wei: Wei
+    priority_fee_wei: Wei
+
+    @property
+    def max_fee_wei(self) -> Wei:
+        """Enough for six blocks in a row that are full."""
+        return Wei(2 * self.base_fee_wei + self.priority_fee_wei)
+
+
 class _JsonRpc:
     """Requests to one node, and the translation of everything foreign that may come of them."""
 
@@ -130,9 +167,17 @@ class _JsonRpc:
             raise Fatal(f"{self._node} gave a malformed answer to {method}") from error
 
     async def _request(self, method: str, params: tuple[Any, ...]) -> Any:
+        match await self._exchange(method, params):
+            case {"error": {"code": int(code), "message": str(message)} as error_object}:
+                raise self._translate(code, message, error_object.get("data"))
+            case {"result": result}:
+                return result
+        raise Fatal(f"{self._node} does not speak JSON-RPC")
+
+    async def _exchange(self, method: str, params: tuple[Any, ...]) -> Mapping[str, Any]:
         # `from None`: aiohttp's messages quote the whole URL, and with it a provider's access key.
         try:
-            response = await self._provider.make_request(RPCEndpoint(method), params)
+            return await self._provider.make_request(RPCEndpoint(method), params)
         except ClientResponseError as error:
             if error.status == RATE_LIMITED_STATUS or error.status >= 500:
                 raise Transient(f"{self._node} is busy: HTTP status {error.status}") from None
@@ -142,17 +187,11 @@ class _JsonRpc:
             raise ChainUnreachable(f"no answer from {self._node}: {reason}") from None
         except (JSONDecodeError, UnicodeDecodeError):
             raise Fatal(f"{self._node} does not speak JSON-RPC") from None
-        match response:
-            case {"error": {"code": int(code), "message": str(message)} as error_object}:
-                raise self._translate(code, message, error_object.get("data"))
-            case {"result": result}:
-                return result
-        raise Fatal(f"{self._node} does not speak JSON-RPC")
 
     def _translate(self, code: int, message: str, data: Any) -> Fatal | Transient:
         # geth gives a revert without data the general code -32000, so there its fixed message must do.
         if code == EXECUTION_REVERTED or message == "execution reverted":
-            return Reverted(_revert_reason(data))
+            return _reverted(data)
         text = f"{self._node}: {message} (JSON-RPC error {code})"
         is_passing = code in (LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, INTERNAL_ERROR)
         return Transient(text) if is_passing else Fatal(text)
@@ -227,16 +266,68 @@ class Chain(_JsonRpc):
     async def balance_wei(self, address: Address) -> Wei:
         return Wei(await self.ask(_int, "eth_getBalance", address, "latest"))
 
+    async def nonce(self, address: Address, depth: int | None = 0) -> int:
+        """How many transactions of `address` are mined, up to the block that `finalized(depth)` would give."""
+        tag = "latest" if depth == 0 else hex((await self.finalized(depth)).number)
+        return await self.ask(_int, "eth_getTransactionCount", address, tag)
+
     async def code_at(self, address: Address) -> bytes:
         """The code of the contract at `address`, empty where there is none."""
         return await self.ask(_bytes, "eth_getCode", address, "latest")
 
+    async def fees(self) -> Fees:
+        """What a transaction needs now."""
+        base_fee_wei = (await self.head()).base_fee_wei
+        return Fees(base_fee_wei, Wei(await self.ask(_int, "eth_maxPriorityFeePerGas")))
+
+    async def preflight(self, sender: Address, to: Address, data: bytes, value_wei: int, gas_limit: int) -> None:
+        """Reverted if the contract would refuse this transaction after all that waits to be mined."""
+        call = {"from": sender, "to": to, "data": _hex(data), "value": hex(value_wei), "gas": hex(gas_limit)}
+        await self.ask(_bytes, "eth_call", call, "pending")
+
+    async def broadcast(self, raw: bytes) -> str | None:
+        """Hand signed bytes to the node: None if it took them, else its own words.
+
+        Whatever is said or raised, the bytes may be on their way.
+        """
+        match await self._exchange("eth_sendRawTransaction", (_hex(raw),)):
+            case {"error": {"message": str(message)}}:
+                return message
+            case {"result": _}:
+                return None
+        raise Fatal(f"{self._node} does not speak JSON-RPC")
+
+    async def find_receipt(self, tx_hash: Hash32) -> Receipt | None:
+        """The receipt of a mined transaction, None if the node does not know it (any more)."""
+        return await self.ask(_optional(_parse_receipt), "eth_getTransactionReceipt", _hex(tx_hash))
+
     async def receipt(self, tx_hash: Hash32) -> Receipt:
-        """The receipt of a mined transaction; Transient if the node does not know it (any more)."""
-        receipt = await self.ask(_optional(_parse_receipt), "eth_getTransactionReceipt", _hex(tx_hash))
+        """As `find_receipt`, but Transient if there is none."""
+        receipt = await self.find_receipt(tx_hash)
         if receipt is None:
             raise Transient(f"{self._node} has no transaction {_hex(tx_hash)}")
         return receipt
+
+    async def creation(self, tx_hash: Hash32) -> tuple[Address | None, bytes]:
+        """Where a mined transaction put a new contract, None if it made none, and its data; Transient if unknown."""
+        receipt = await self.receipt(tx_hash)
+        call = await self.ask(_parse_call, "eth_getTransactionByHash", _hex(tx_hash))
+        return receipt.contract_address, _bytes(call["data"])
+
+    async def find_call(self, tx_hash: Hash32) -> dict[str, str] | None:
+        """What a transaction that the node knows calls, or None."""
+        return await self.ask(_optional(_parse_call), "eth_getTransactionByHash", _hex(tx_hash))
+
+    async def explain_failure(self, failed: Receipt) -> Reverted:
+        """Receipts carry no reason, so the transaction is replayed on the state that it found."""
+        try:
+            call = await self.find_call(failed.tx_hash)
+            await self.ask(_bytes, "eth_call", call, hex(failed.block_number - 1))
+        except Reverted as error:
+            return error
+        except (Fatal, Transient) as error:
+            return WithoutReason(f"{NO_REASON}; on replay: {error}")
+        return WithoutReason(NO_REASON)
 
     async def _block(self, which: str) -> Block:
         block = await self.ask(_optional(_parse_block), "eth_getBlockByNumber", which, False)
@@ -254,8 +345,10 @@ class TransactionSigner(Protocol):
     def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes: ...
 
 
-BeforeBroadcast = Callable[[bytes, Hash32], Awaitable[None]]
-"""Awaited with the signed bytes and the transaction hash before the bytes leave: the place to log them."""
+class Sender(Protocol):
+    """Whoever can make a call take effect: a TransactionSender, or the transaction manager on behalf of an effect."""
+
+    async def send(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> Receipt: ...
 
 
 @dataclass(slots=True)
@@ -267,39 +360,46 @@ class _Nonces:
 
 
 class TransactionSender:
-    """Sends the transactions of one key. Make one per key: it alone counts the key's nonces."""
+    """Sends the transactions of one key. Make one per key: it alone counts the key's nonces.
+
+    It forgets everything with its process: what must not be lost goes through `transactions.py`.
+    """
 
     def __init__(self, chain: Chain, signer: TransactionSigner) -> None:
         self.chain = chain
         self._signer = signer
         self._nonces = _Nonces(asyncio.Lock())
-        self._before_broadcast: BeforeBroadcast | None = None
 
     @property
     def address(self) -> Address:
         return self._signer.address
 
-    def logging_to(self, before_broadcast: BeforeBroadcast) -> "TransactionSender":
-        """This key's sender, counting the same nonces, that first awaits `before_broadcast` for every transaction."""
-        sender = copy(self)
-        sender._before_broadcast = before_broadcast
-        return sender
-
     async def send(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> Receipt:
-        """Estimate, sign, log, broadcast, and wait for the receipt; `to` is None for a new contract.
+        """Estimate, sign, broadcast, and wait for the receipt; `to` is None for a new contract.
 
         Reverted if the contract refuses, before sending where the estimate shows it already. Transient if the node
         does not answer or the receipt does not come in time: the transaction may still be mined, and `resume` takes
         it up again.
         """
         async with self._nonces.turn:
-            transaction = await self._fill(to, data, value_wei)
-            raw = self._signer.sign_transaction(transaction)
-            if self._before_broadcast is not None:
-                await self._before_broadcast(raw, keccak(raw))
-            await self._broadcast(raw)
-            self._nonces.next = transaction["nonce"] + 1
-        return await self._wait_for_receipt(keccak(raw))
+            signed = await self.sign(to, data, value_wei)
+            await self._broadcast(signed.raw)
+            self._nonces.next = signed.nonce + 1
+        return await self._wait_for_receipt(signed.tx_hash)
+
+    async def sign(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> SignedTransaction:
+        """Estimate and sign, for the next free nonce, which is not taken by it; `resume` sends the bytes."""
+        transaction = await self._fill(to, data, value_wei)
+        nonce = transaction["nonce"]
+        created = get_create_address(self.address, nonce)  # type: ignore[arg-type]  # its HexAddress is a str too
+        return SignedTransaction(
+            raw=self._signer.sign_transaction(transaction),
+            nonce=nonce,
+            gas_limit=transaction["gas"],
+            max_fee_per_gas_wei=Wei(transaction["maxFeePerGas"]),
+            value_wei=Wei(value_wei),
+            creates=None if to else Address(created),
+        )
 
     async def resume(self, raw: bytes) -> Receipt:
         """Send the same signed bytes once more, which can take effect once only, and wait for the receipt."""
@@ -311,15 +411,14 @@ class TransactionSender:
         estimate = await self.chain.ask(_int, "eth_estimateGas", call, "pending")
         if estimate > GAS_CEILING:
             raise Fatal(f"a transaction of {estimate} gas is over the ceiling of {GAS_CEILING}")
-        base_fee_wei = (await self.chain.head()).base_fee_wei
-        priority_fee_wei = await self.chain.ask(_int, "eth_maxPriorityFeePerGas")
-        mined = await self.chain.ask(_int, "eth_getTransactionCount", self.address, "latest")
+        fees = await self.chain.fees()
+        mined = await self.chain.nonce(self.address)
         return {
             "type": 2,
             "chainId": self.chain.chain_id,
             "nonce": max(self._nonces.next, mined),
-            "maxFeePerGas": 2 * base_fee_wei + priority_fee_wei,
-            "maxPriorityFeePerGas": priority_fee_wei,
+            "maxFeePerGas": fees.max_fee_wei,
+            "maxPriorityFeePerGas": fees.priority_fee_wei,
             "gas": min(estimate * 5 // 4, GAS_CEILING),
             "value": value_wei,
             "data": data,
@@ -330,36 +429,20 @@ class TransactionSender:
             await self.chain.ask(_bytes, "eth_sendRawTransaction", _hex(raw))
         except (Transient, Fatal):
             # The node may have it although its answer was lost or refuses a second copy. If not, the nonce is free.
-            if await self._sent_call(keccak(raw)) is None:
+            if await self.chain.find_call(keccak(raw)) is None:
                 raise
 
     async def _wait_for_receipt(self, tx_hash: Hash32) -> Receipt:
         pause_s, longest_pause_s = RECEIPT_POLL_S
         deadline = time.monotonic() + RECEIPT_TIMEOUT_S
-        receipt_of = "eth_getTransactionReceipt", _hex(tx_hash)
-        while (receipt := await self.chain.ask(_optional(_parse_receipt), *receipt_of)) is None:
+        while (receipt := await self.chain.find_receipt(tx_hash)) is None:
             if time.monotonic() > deadline:
                 raise Transient(f"transaction {_hex(tx_hash)} was not mined within {RECEIPT_TIMEOUT_S:.0f} s")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_pause_s)
         if not receipt.is_success:
-            raise await self._explain_failure(receipt)
+            raise await self.chain.explain_failure(receipt)
         return receipt
-
-    async def _sent_call(self, tx_hash: Hash32) -> dict[str, str] | None:
-        """What a transaction that the node knows would call, or None."""
-        return await self.chain.ask(_optional(_parse_call), "eth_getTransactionByHash", _hex(tx_hash))
-
-    async def _explain_failure(self, failed: Receipt) -> Reverted:
-        """Receipts carry no reason, so the transaction is replayed on the state that it found."""
-        try:
-            call = await self._sent_call(failed.tx_hash)
-            await self.chain.ask(_bytes, "eth_call", call, hex(failed.block_number - 1))
-        except Reverted as error:
-            return error
-        except (Fatal, Transient) as error:
-            return Reverted(f"no reason given; on replay: {error}")
-        return Reverted("no reason given")
 
 
 def _describe_node(url: str) -> str:
@@ -373,16 +456,16 @@ def _describe_node(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
 
 
-def _revert_reason(data: Any) -> str:
+def _reverted(data: Any) -> Reverted:
     try:
         payload = _bytes(data)
         if payload.startswith(ERROR_SELECTOR):
-            return str(abi_decode(["string"], payload[4:])[0])
+            return Reverted(str(abi_decode(["string"], payload[4:])[0]))
         if payload.startswith(PANIC_SELECTOR):
-            return f"panic {abi_decode(['uint256'], payload[4:])[0]:#04x}"
+            return Reverted(f"panic {abi_decode(['uint256'], payload[4:])[0]:#04x}")
     except (AttributeError, DecodingError, TypeError, ValueError):
         pass
-    return f"revert data {data}" if data and data != "0x" else "no reason given"
+    return Reverted(f"revert data {data}") if data and data != "0x" else WithoutReason(NO_REASON)
 
 
 def _parse_block(block: Mapping[str, Any]) -> Block:
@@ -390,7 +473,7 @@ def _parse_block(block: Mapping[str, Any]) -> Block:
         number=BlockNumber(_int(block["number"])),
         hash=Hash32(_bytes(block["hash"])),
         timestamp_s=UnixSeconds(_int(block["timestamp"])),
-        base_fee_wei=Wei(_int(block["baseFeePerGas"])),
+        base_fee_wei=Wei(_int(block.get("baseFeePerGas") or "0x0")),
     )
 
 

@@ -26,7 +26,7 @@ from eth_utils.address import to_checksum_address
 
 from contracts import TaskState, load_artifact
 from validator.config import Profile
-from validator.edges.chain import Chain, Log, Receipt, SignedTransaction, TransactionSender
+from validator.edges.chain import Chain, Log, Receipt, Sender, SignedTransaction, TransactionSender
 from validator.edges.refusals import explain
 from validator.errors import BadInput, Fatal, Reverted
 from validator.protocol import typed_data
@@ -38,6 +38,29 @@ T = TypeVar("T")
 
 MAX_SECONDS = 366 * 86_400
 """The longest duration that the contract takes, as floor, delay or term."""
+
+GAS_LIMITS = {
+    "register": 300_000,
+    "rotate_evidence_key": 80_000,
+    "deposit": 100_000,
+    "withdraw": 80_000,
+    "stake": 80_000,
+    "request_unstake": 150_000,
+    "unstake": 80_000,
+    "sunset": 100_000,
+    "open_task": 350_000,
+    "cancel_order": 100_000,
+    "open_task_with_offer": 350_000,
+    "accept": 150_000,
+    "submit": 150_000,
+    "challenge": 300_000,
+    "answer": 300_000,
+    "settle": 3_000_000,
+    "judge": 600_000,
+    "dispute": 400_000,
+    "poke": 200_000,
+}
+"""Room above what benchmarks/results.json measures (cells gas/...), with 64 marks in 16 million rows for `settle`."""
 
 TaskStatus: TypeAlias = TaskState
 """The contract's states and outcomes, so called because the validator's own view of a task is its `TaskState`."""
@@ -246,7 +269,7 @@ class TaskClosed(ContractEvent):
 
 
 class Touchstone:
-    """The contract at an address. Reads raise what `Chain.call` does, writes what `TransactionSender.send` does."""
+    """The contract at an address. Reads raise what `Chain.call` does, writes what the sender does."""
 
     def __init__(self, chain: Chain, address: Address) -> None:
         self.chain = chain
@@ -344,82 +367,70 @@ class Touchstone:
 
     # --- accounts
 
-    async def register(
-        self, sender: TransactionSender, evidence_key: Address, url: str, tls_key_hash: Hash32
-    ) -> Receipt:
+    async def register(self, sender: Sender, evidence_key: Address, url: str, tls_key_hash: Hash32) -> Receipt:
         return await self._write(sender, "register", evidence_key=evidence_key, url=url, tls_key_hash=tls_key_hash)
 
-    async def rotate_evidence_key(self, sender: TransactionSender, evidence_key: Address) -> Receipt:
+    async def rotate_evidence_key(self, sender: Sender, evidence_key: Address) -> Receipt:
         return await self._write(sender, "rotate_evidence_key", evidence_key=evidence_key)
 
-    async def deposit(self, sender: TransactionSender, amount: Wei) -> Receipt:
+    async def deposit(self, sender: Sender, amount: Wei) -> Receipt:
         return await _explained(sender.send(self.address, _encode_call("deposit"), amount))
 
-    async def withdraw(self, sender: TransactionSender, amount: Wei) -> Receipt:
+    async def withdraw(self, sender: Sender, amount: Wei) -> Receipt:
         return await self._write(sender, "withdraw", amount=amount)
 
-    async def stake(self, sender: TransactionSender, amount: Wei) -> Receipt:
+    async def stake(self, sender: Sender, amount: Wei) -> Receipt:
         return await self._write(sender, "stake", amount=amount)
 
-    async def request_unstake(self, sender: TransactionSender, amount: Wei) -> Receipt:
+    async def request_unstake(self, sender: Sender, amount: Wei) -> Receipt:
         return await self._write(sender, "request_unstake", amount=amount)
 
-    async def unstake(self, sender: TransactionSender) -> Receipt:
+    async def unstake(self, sender: Sender) -> Receipt:
         return await self._write(sender, "unstake")
 
-    async def sunset(self, sender: TransactionSender) -> Receipt:
+    async def sunset(self, sender: Sender) -> Receipt:
         return await self._write(sender, "sunset")
 
     # --- tasks
 
-    async def open_task(
-        self, sender: TransactionSender, terms: Terms, order: OrderMessage, order_signature: bytes
-    ) -> Receipt:
+    async def open_task(self, sender: Sender, terms: Terms, order: OrderMessage, order_signature: bytes) -> Receipt:
         return await self._write(
             sender, "open_task", terms=terms.as_tuple(), order=order, order_signature=order_signature
         )
 
-    async def cancel_order(self, sender: TransactionSender, nonce: int) -> Receipt:
+    async def cancel_order(self, sender: Sender, nonce: int) -> Receipt:
         return await self._write(sender, "cancel_order", nonce=nonce)
 
     async def open_task_with_offer(
-        self, sender: TransactionSender, terms: Terms, expiry: UnixSeconds, offer_signature: bytes
+        self, sender: Sender, terms: Terms, expiry: UnixSeconds, offer_signature: bytes
     ) -> Receipt:
         return await self._write(
             sender, "open_task_with_offer", terms=terms.as_tuple(), expiry=expiry, offer_signature=offer_signature
         )
 
-    async def accept(
-        self, sender: TransactionSender, terms: Terms, validator_nonce: int, dataset_root: Hash32
-    ) -> Receipt:
+    async def accept(self, sender: Sender, terms: Terms, validator_nonce: int, dataset_root: Hash32) -> Receipt:
         return await self._write(
             sender, "accept", terms=terms.as_tuple(), validator_nonce=validator_nonce, dataset_root=dataset_root
         )
 
-    async def submit(
-        self, sender: TransactionSender, terms: Terms, validator_nonce: int, model_hash: Hash32
-    ) -> Receipt:
+    async def submit(self, sender: Sender, terms: Terms, validator_nonce: int, model_hash: Hash32) -> Receipt:
         return await self._write(
             sender, "submit", terms=terms.as_tuple(), validator_nonce=validator_nonce, model_hash=model_hash
         )
 
-    async def challenge(
-        self, sender: TransactionSender, terms: Terms, validator_nonce: int, leaves: Sequence[Hash32]
-    ) -> Receipt:
+    async def challenge(self, sender: Sender, terms: Terms, validator_nonce: int, leaves: Sequence[Hash32]) -> Receipt:
         return await self._write(
             sender, "challenge", terms=terms.as_tuple(), validator_nonce=validator_nonce, leaves=leaves
         )
 
-    async def answer(
-        self, sender: TransactionSender, terms: Terms, validator_nonce: int, replies: Sequence[Hash32]
-    ) -> Receipt:
+    async def answer(self, sender: Sender, terms: Terms, validator_nonce: int, replies: Sequence[Hash32]) -> Receipt:
         return await self._write(
             sender, "answer", terms=terms.as_tuple(), validator_nonce=validator_nonce, replies=replies
         )
 
     async def settle(
         self,
-        sender: TransactionSender,
+        sender: Sender,
         terms: Terms,
         validator_nonce: int,
         *,
@@ -446,7 +457,7 @@ class Touchstone:
 
     async def judge(
         self,
-        sender: TransactionSender,
+        sender: Sender,
         terms: Terms,
         validator_nonce: int,
         committee: Sequence[Address],
@@ -463,7 +474,7 @@ class Touchstone:
 
     async def dispute(
         self,
-        sender: TransactionSender,
+        sender: Sender,
         terms: Terms,
         validator_nonce: int,
         *,
@@ -483,7 +494,7 @@ class Touchstone:
             proof=proof,
         )
 
-    async def poke(self, sender: TransactionSender, terms: Terms, validator_nonce: int) -> Receipt:
+    async def poke(self, sender: Sender, terms: Terms, validator_nonce: int) -> Receipt:
         return await self._write(sender, "poke", terms=terms.as_tuple(), validator_nonce=validator_nonce)
 
     async def _read(self, function: str, *values: Any) -> Any:
@@ -494,7 +505,7 @@ class Touchstone:
             raise Fatal(f"what is at {self.address} does not answer like a Touchstone contract") from error
         return value
 
-    async def _write(self, sender: TransactionSender, function: str, **values: Any) -> Receipt:
+    async def _write(self, sender: Sender, function: str, **values: Any) -> Receipt:
         # By name: two arguments of one type in the wrong order would otherwise go unnoticed.
         ordered = [values[str(name)] for name in get_abi_input_names(_abi()[function])]
         return await _explained(sender.send(self.address, _encode_call(function, *ordered)))
@@ -543,6 +554,11 @@ def decode_log(log: Log) -> ContractEvent | None:
     topics = iter(log.topics[1:])
     values = [abi_decode([entry["type"]], next(topics))[0] if entry["indexed"] else next(data) for entry in inputs]
     return kind(log, *_typed_fields(kind, values))
+
+
+def gas_limits_by_selector() -> dict[bytes, int]:
+    """GAS_LIMITS by the first four bytes of a call."""
+    return {function_abi_to_4byte_selector(_abi()[name]): limit for name, limit in GAS_LIMITS.items()}
 
 
 @cache

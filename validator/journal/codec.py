@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import rlp
+from eth_utils.address import to_checksum_address
 from pydantic import TypeAdapter, ValidationError
 
 from validator.errors import BadInput, Fatal
 from validator.protocol.commitment import keccak
 from validator.protocol.effects import Effect
 from validator.protocol.events import Event
-from validator.types import Hash32, TaskId, Wei
+from validator.types import Address, Hash32, TaskId, Wei
 
 FEE_MARKET_TYPE = 2
 
@@ -63,6 +64,10 @@ class SignedTransaction:
     nonce: int
     max_priority_fee_per_gas_wei: Wei
     max_fee_per_gas_wei: Wei
+    gas_limit: int
+    to: Address | None
+    value_wei: Wei
+    data: bytes
 
 
 def read_transaction(raw: bytes) -> SignedTransaction:
@@ -70,7 +75,12 @@ def read_transaction(raw: bytes) -> SignedTransaction:
     try:
         if raw[0] != FEE_MARKET_TYPE:
             raise Fatal("a transaction that is not of type 2 was signed")
-        chain_id, nonce, priority_fee, fee = (int.from_bytes(field) for field in rlp.decode(raw[1:])[:4])
+        numbers, (to, value, data) = (fields := rlp.decode(raw[1:]))[:5], fields[5:8]
+        chain_id, nonce, priority_fee, fee, gas = map(int.from_bytes, numbers)
+        recipient = Address(to_checksum_address(to)) if to else None
+        value_wei = Wei(int.from_bytes(value))
     except (IndexError, TypeError, ValueError, rlp.DecodingError) as error:
         raise Fatal("what was signed is not a transaction") from error
-    return SignedTransaction(raw, keccak(raw), chain_id, nonce, Wei(priority_fee), Wei(fee))
+    return SignedTransaction(
+        raw, keccak(raw), chain_id, nonce, Wei(priority_fee), Wei(fee), gas, recipient, value_wei, bytes(data)
+    )

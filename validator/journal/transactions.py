@@ -7,6 +7,7 @@ signed. This decides nothing: when to send, replace or give up is the caller's.
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -17,9 +18,20 @@ from validator.journal.tables import NonceState, attempts, effects, nonces
 from validator.types import BlockNumber, EffectKey, Hash32
 
 
+class Included(Protocol):
+    """Which attempt is mined, and in which block; a receipt says so too."""
+
+    @property
+    def tx_hash(self) -> Hash32: ...
+    @property
+    def block_number(self) -> BlockNumber: ...
+    @property
+    def block_hash(self) -> Hash32: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """Which attempt is mined, and in which block; another hash at that height means that it no longer is."""
+    """As it is written; another hash at that height means that it no longer holds."""
 
     tx_hash: Hash32
     block_number: BlockNumber
@@ -100,7 +112,7 @@ class TransactionLog:
                 )
         return transaction
 
-    def mark_mined(self, nonce: int, inclusion: Inclusion) -> None:
+    def mark_mined(self, nonce: int, inclusion: Included) -> None:
         """An attempt is in a block, or after a reorganisation in another one."""
         self._move(nonce, NonceState.MINED, inclusion)
 
@@ -108,7 +120,7 @@ class TransactionLog:
         """The block is gone: the attempts are on their way again."""
         self._move(nonce, NonceState.SENT)
 
-    def mark_final(self, nonce: int, inclusion: Inclusion) -> None:
+    def mark_final(self, nonce: int, inclusion: Included) -> None:
         """The block that an attempt is in is final."""
         self._move(nonce, NonceState.FINAL, inclusion)
 
@@ -120,23 +132,34 @@ class TransactionLog:
         """Every nonce that is neither FINAL nor REPLACED, in ascending order."""
         with self._store.transaction():
             rows = self._store.rows(nonces, nonces.c.state.in_([NonceState.SENT, NonceState.MINED]))
-            return [
-                Outgoing(
-                    row.clear["nonce"],
-                    EffectKey(row.clear["effect_key"]),
-                    NonceState(row.clear["state"]),
-                    _inclusion(row),
-                    read_attempts(self._store, attempts.c.nonce == row.clear["nonce"]),
-                )
-                for row in rows
-            ]
+            return [self._outgoing(row) for row in rows]
+
+    def live(self, effect_key: EffectKey) -> Outgoing | None:
+        """The nonce of an effect that can still come true or has, if there is one."""
+        with self._store.transaction():
+            row = self._store.row(nonces, nonces.c.effect_key == effect_key, nonces.c.state != NonceState.REPLACED)
+            return self._outgoing(row) if row is not None else None
+
+    def next_nonce(self) -> int:
+        """One more than the highest that was ever reserved or signed with; 0 if none ever was."""
+        with self._store.transaction():
+            return self._store.next(nonces.c.nonce, attempts.c.nonce, at_least=0)
 
     def attempts_of(self, effect_key: EffectKey) -> tuple[SignedTransaction, ...]:
         """Everything that was ever signed for an effect, oldest first, whatever its nonce."""
         with self._store.transaction():
             return read_attempts(self._store, attempts.c.effect_key == effect_key)
 
-    def _move(self, nonce: int, state: NonceState, inclusion: Inclusion | None = None) -> None:
+    def _outgoing(self, row: Row) -> Outgoing:
+        return Outgoing(
+            row.clear["nonce"],
+            EffectKey(row.clear["effect_key"]),
+            NonceState(row.clear["state"]),
+            _inclusion(row),
+            read_attempts(self._store, attempts.c.nonce == row.clear["nonce"]),
+        )
+
+    def _move(self, nonce: int, state: NonceState, inclusion: Included | None = None) -> None:
         with self._store.writing():
             row = self._store.row(nonces, nonces.c.nonce == nonce)
             if row is None or state not in _MOVES[NonceState(row.clear["state"])]:

@@ -104,7 +104,6 @@ async def _run_tasks(
             journal_key=derive_journal_key(world.master_seed),
             profile=DEV,
             contract=world.contract,
-            sender=world.validator.sender,
             signer=world.validator.signer,
             http=http,
             secrets=secrets,

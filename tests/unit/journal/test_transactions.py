@@ -56,6 +56,7 @@ def test_an_attempt_says_what_was_signed(log, execute):
     attempt = log.record_attempt(OPEN.key, raw)
     assert (attempt.raw, attempt.tx_hash, attempt.chain_id, attempt.nonce) == (raw, keccak(raw), f.CHAIN_ID, 3)
     assert (attempt.max_fee_per_gas_wei, attempt.max_priority_fee_per_gas_wei) == (5 * 10**9, 10**9)
+    assert (attempt.to, attempt.value_wei, attempt.gas_limit, attempt.data) == (f.CONTRACT, 0, 90_000, b"call")
     assert execute("SELECT tx_hash, effect_key, nonce FROM attempts") == [("0x" + keccak(raw).hex(), OPEN.key, 3)]
     assert log.attempts_of(OPEN.key) == (attempt,)
     assert log.attempts_of(DELIVER.key) == ()
@@ -127,6 +128,28 @@ def test_mined_unmined_mined_elsewhere_and_final(log):
     log.mark_final(0, included(bumped, 9))
     assert log.unfinished() == []
     assert log.reserve_nonce(OPEN.key, 1) == 0, "what is done is not done again under another nonce"
+
+
+def test_the_live_nonce_of_an_effect_is_the_one_that_can_come_true_or_has(log):
+    assert log.live(OPEN.key) is None
+    log.reserve_nonce(OPEN.key, 0)
+    attempt = log.record_attempt(OPEN.key, sign(0))
+    assert log.live(OPEN.key) == Outgoing(0, OPEN.key, NonceState.SENT, None, (attempt,))
+    log.mark_replaced(0)
+    assert log.live(OPEN.key) is None
+    log.reserve_nonce(OPEN.key, 0)
+    log.record_attempt(OPEN.key, sign(1))
+    log.mark_final(1, included(sign(1)))
+    assert log.live(OPEN.key).state is NonceState.FINAL
+
+
+def test_the_next_nonce_is_the_one_that_nothing_was_reserved_or_signed_with(log):
+    """P8."""
+    assert log.next_nonce() == 0
+    log.record_attempt(OPEN.key, sign(4))
+    assert log.next_nonce() == 5
+    log.reserve_nonce(DELIVER.key, 9)
+    assert log.next_nonce() == 10
 
 
 def test_an_effect_whose_nonce_was_used_up_by_something_else_gets_another(log):
