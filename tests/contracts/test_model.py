@@ -138,6 +138,7 @@ def judge_transcripts(count: int, first_seed: int) -> None:
             assert (settled.hits, settled.state) == (hits, expected_state(zone, terms.weights))
         rig.closed.clear()
         round_.evidence.clear()
+        round_.settled = ()
     assert min(zones.values()) > count // 20
 
 

@@ -9,7 +9,7 @@ from validator.errors import BadInput, Fatal, MinerFault, Reverted, TouchstoneEr
 
 
 def test_every_error_has_exactly_one_guilty_party():
-    parties = (BadInput, MinerFault, Transient, Fatal, errors.IllegalEvent)
+    parties = (BadInput, MinerFault, Transient, Fatal, errors.Cancelled, errors.IllegalEvent)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TouchstoneError)]
     for kind in set(kinds) - {TouchstoneError}:
         assert sum(issubclass(kind, party) for party in parties) == 1, kind
