@@ -114,7 +114,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedTransaction:
+class UnsentTransaction:
     """Ready to leave, and not sent. `creates` is where it would put a new contract, None if it makes none."""
 
     raw: bytes
@@ -387,12 +387,12 @@ class TransactionSender:
             self._nonces.next = signed.nonce + 1
         return await self._wait_for_receipt(signed.tx_hash)
 
-    async def sign(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> SignedTransaction:
+    async def sign(self, to: Address | None, data: bytes = b"", value_wei: int = 0) -> UnsentTransaction:
         """Estimate and sign, for the next free nonce, which is not taken by it; `resume` sends the bytes."""
         transaction = await self._fill(to, data, value_wei)
         nonce = transaction["nonce"]
         created = get_create_address(self.address, nonce)  # type: ignore[arg-type]  # its HexAddress is a str too
-        return SignedTransaction(
+        return UnsentTransaction(
             raw=self._signer.sign_transaction(transaction),
             nonce=nonce,
             gas_limit=transaction["gas"],

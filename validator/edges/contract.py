@@ -26,7 +26,7 @@ from eth_utils.address import to_checksum_address
 
 from contracts import TaskState, load_artifact
 from validator.config import Profile
-from validator.edges.chain import Chain, Log, Receipt, Sender, SignedTransaction, TransactionSender
+from validator.edges.chain import Chain, Log, Receipt, Sender, TransactionSender, UnsentTransaction
 from validator.edges.refusals import explain
 from validator.errors import BadInput, Fatal, Reverted
 from validator.protocol import typed_data
@@ -294,7 +294,7 @@ class Touchstone:
         return cls(sender.chain, receipt.contract_address)
 
     @staticmethod
-    async def sign_deployment(sender: TransactionSender, network: Network) -> SignedTransaction:
+    async def sign_deployment(sender: TransactionSender, network: Network) -> UnsentTransaction:
         """What `deploy` would send, for whoever must write it down first; `resume` sends it."""
         return await _explained(sender.sign(None, encode_deployment(network)))
 

@@ -130,7 +130,7 @@ class _EmbeddedRpc:
                 answer["result"] = _to_json(response["result"])
         except _ExecutionReverted as error:
             answer["error"] = {"code": REVERTED, "message": str(error), "data": "0x" + error.data.hex()}
-        except Exception as error:  # noqa: BLE001  boundary: whatever py-evm raises, a node answers with an error
+        except Exception as error:  # noqa: BLE001  # boundary: whatever py-evm raises, a node answers with an error
             answer["error"] = {"code": SERVER_ERROR, "message": str(error) or type(error).__name__}
         return web.json_response(answer)
 

@@ -30,7 +30,7 @@ ZERO, NOBODY = bytes(32), "0x" + "00" * 20
 MAX_WEI = 2**96 - 1
 YEAR_S = 366 * 86_400
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-BY_WHOM = {
+BY_DEFAULT = {
     OPEN: OPEN_LAPSED,
     ACCEPTED: MINER_LAPSED,
     SUBMITTED: VALIDATOR_LAPSED,
@@ -177,7 +177,7 @@ def recover(digest: bytes, signature: bytes) -> str:
     need(signature[64] in (27, 28), "signature: v")
     try:
         key = PublicKey.from_signature_and_message(signature[:64] + bytes([signature[64] - 27]), digest, hasher=None)
-    except Exception:  # noqa: BLE001  boundary: libsecp256k1 has a bare exception for every value that is no signature
+    except Exception:  # noqa: BLE001  # boundary: libsecp256k1 has a bare exception for every value that is no signature
         raise Refused("signature: invalid") from None
     return "0x" + k(key.format(compressed=False)[1:])[12:].hex()
 
@@ -542,10 +542,10 @@ class Reference:
     def _poke(self, _sender: str, terms: Terms, nonce: int) -> None:
         task_id = self.task_id(terms, nonce)
         task = self.task(task_id)
-        if task is None or task.state not in BY_WHOM:
+        if task is None or task.state not in BY_DEFAULT:
             raise Refused("poke: not in this state")
         need(self.now > task.deadline, "poke: too early")
-        self._close(task_id, task, terms, BY_WHOM[task.state])
+        self._close(task_id, task, terms, BY_DEFAULT[task.state])
 
     def _close(self, task_id: bytes, task: Task, terms: Terms, outcome: int) -> None:
         """The protocol's table "Who gets what", row by row."""
