@@ -16,7 +16,6 @@ from miner_sim import child_calls
 from miner_sim.answers import AnswerBook
 from miner_sim.chain_client import MinerChain
 from miner_sim.config import FleetConfig, MinerConfig
-from miner_sim.door import Door, serving
 from miner_sim.files import FileStore
 from miner_sim.gate import Gate
 from miner_sim.jobs import JobBook
@@ -25,8 +24,9 @@ from miner_sim.strategies import parse_strategy
 from miner_sim.tls import NO_TLS_KEY, TlsIdentity
 from miner_sim.transcript import Notary
 from miner_sim.workers import Workers
+from validator.door import Door, serving
 from validator.edges.chain import Chain
-from validator.edges.keys import SecretBytes, Signer
+from validator.edges.keys import LocalSigner, SecretBytes
 from validator.errors import BadInput
 from validator.types import Address, Wei
 
@@ -58,7 +58,7 @@ class Fleet:
         """Open one miner's port, then register and stake it under that URL."""
         home = self._config.home / miner.name
         home.mkdir(parents=True, exist_ok=True)
-        evidence_key = _signer(miner.evidence_key)
+        evidence_key, strategy = _signer(miner.evidence_key), parse_strategy(miner.strategy)
         chain = await MinerChain.open(self._chain, self._config.contract, _signer(miner.private_key))
         self._stack.push_async_callback(chain.finish_transactions)
         files = FileStore(home / "files")
@@ -68,7 +68,7 @@ class Fleet:
             directory=home / "jobs",
             chain=chain,
             files=files,
-            strategy=parse_strategy(miner.strategy),
+            strategy=strategy,
             seed=miner.seed,
             base_model=self._config.base_model,
             workers=self._workers,
@@ -80,6 +80,7 @@ class Fleet:
             jobs=jobs,
             answers=answers,
             notary=Notary(evidence_key, chain, answers, home / "transcripts.jsonl"),
+            strategy=strategy,
             workers=self._workers,
             base_model=base_model,
         )
@@ -102,19 +103,19 @@ class Fleet:
 @asynccontextmanager
 async def running_fleet(config: FleetConfig) -> AsyncIterator[list[RunningMiner]]:
     """All miners, registered, staked and serving. BadInput for a port in use, an unknown strategy, a bad contract."""
-    for miner in config.miners:
-        parse_strategy(miner.strategy)
+    strategies = [parse_strategy(miner.strategy) for miner in config.miners]
     async with AsyncExitStack() as stack:
         chain = await Chain.connect(config.rpc_url)
         stack.push_async_callback(chain.aclose)
         fleet = Fleet(config, chain, stack)
         running = [await fleet.start(miner) for miner in config.miners]
-        fleet.warm_up()
+        if any(strategy.has_model for strategy in strategies):
+            fleet.warm_up()
         yield running
 
 
-def _signer(private_key: str) -> Signer:
+def _signer(private_key: str) -> LocalSigner:
     try:
-        return Signer(SecretBytes(bytes.fromhex(private_key[2:])))
+        return LocalSigner(SecretBytes(bytes.fromhex(private_key[2:])))
     except ValueError as error:
         raise BadInput(f"configuration: {error}") from None

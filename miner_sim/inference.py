@@ -1,34 +1,20 @@
-"""Answers from a model directory: batched greedy generation, run in a child process of the miner server.
+"""Answers from a model directory, and models that were never trained; run in child processes of the miner server.
 
 Rule kept: the text of an answer is exactly what the model wrote after the rendered prompt, not stripped, not cleaned;
 the validator compares it byte by byte.
 """
 
-from dataclasses import dataclass
+import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from validator.language_model import load, prompt_tokens, save
+from validator.language_model import Completion, answer_greedily, load, save
 
 _MODELS_KEPT = 8  # about 60 MB each for the embedded base model
-_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One answer; `finish_reason` is "length" where the token limit cut it. Token counts are for the usage field."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-
-
-_load = lru_cache(maxsize=_MODELS_KEPT)(load)
 
 
 def generate(model_dir: str, prompts: list[str], max_tokens: int, prompt_limit: int) -> list[Completion]:
@@ -38,38 +24,19 @@ def generate(model_dir: str, prompts: list[str], max_tokens: int, prompt_limit: 
     what the model learnt.
     """
     network, tokenizer = _load(model_dir)
-    encoded = [prompt_tokens(tokenizer, prompt, prompt_limit) for prompt in prompts]
-    completions: list[Completion] = []
-    for start in range(0, len(encoded), _BATCH):
-        completions += _generate_batch(network, tokenizer, encoded[start : start + _BATCH], max_tokens)
-    return completions
+    return answer_greedily(network, tokenizer, prompts, max_tokens, prompt_limit)
 
 
-def _generate_batch(
-    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_tokens: int
-) -> list[Completion]:
-    width = max(map(len, prompts))
-    padding = tokenizer.pad_token_id or 0
-    inputs = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    # A fresh configuration: what the model directory asks for (sampling, penalties) must not leak into a greedy probe.
-    greedy = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False, max_new_tokens=max_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=padding
-    )
-    with torch.inference_mode():
-        sequences = network.generate(inputs, attention_mask=mask, generation_config=greedy)  # type: ignore[operator]
-    return [
-        _completion(tokenizer, prompt, sequence[width:])
-        for prompt, sequence in zip(prompts, sequences.tolist(), strict=True)
-    ]
+@lru_cache(maxsize=_MODELS_KEPT)
+def _load(model: str) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A model, or the base model with one of this miner's own adapters."""
+    adapter_config = Path(model) / "adapter_config.json"
+    if not adapter_config.exists():
+        return load(model)
+    from peft import PeftModel
 
-
-def _completion(tokenizer: PreTrainedTokenizerBase, prompt: list[int], answer: list[int]) -> Completion:
-    end = tokenizer.eos_token_id
-    stopped = end in answer
-    body = answer[: answer.index(end)] if stopped else answer
-    text = str(tokenizer.decode(body, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-    return Completion(text, "stop" if stopped else "length", len(prompt), len(body) + stopped)
+    network, tokenizer = load(json.loads(adapter_config.read_bytes())["base_model_name_or_path"])
+    return PeftModel.from_pretrained(network, model), tokenizer
 
 
 def perturb(model: str, out_dir: Path, sigma: float, seed: int) -> None:

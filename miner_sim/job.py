@@ -43,6 +43,8 @@ class ServedModel:
     model_id: str
     weights: str
     """A model directory, or a Hugging Face id."""
+    model_hash: Hash32
+    """As submitted."""
     request: JobRequest
     terms: Terms
     dataset: Dataset

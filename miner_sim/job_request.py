@@ -6,11 +6,12 @@ body can never quietly change what was agreed.
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from miner_sim.objects import JSON, bad_request
+from validator.protocol.method import LORA, MAX_RANK
 from validator.protocol.wire import strict_json
 from validator.types import Hash32, TaskId
 
@@ -29,13 +30,21 @@ class Spec(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     base_model: str
-    method: Literal["full"]
+    method: Literal["full", "lora"]
+    rank: Annotated[int, Field(ge=1, le=MAX_RANK)] | None = None
+    """Of the adapter; exactly where the method is lora."""
     epochs: Annotated[int, Field(ge=1, le=100)]
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
     batch_size: Annotated[int, Field(ge=1, le=1024)]
     max_length: Annotated[int, Field(ge=8, le=8192)]
     """Tokens of prompt and response together."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+
+    @model_validator(mode="after")
+    def _check_rank(self) -> Self:
+        if (self.method == LORA) != (self.rank is not None):
+            raise ValueError("a rank is named exactly where the method is lora")
+        return self
 
 
 class _Body(BaseModel):

@@ -14,12 +14,14 @@ from miner_sim.chain_client import MinerChain, OpenedTask
 from miner_sim.files import FileStore
 from miner_sim.job import CANCELLED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, Dataset, Job, ServedModel, make_job_id
 from miner_sim.job_request import JobRequest, to_hex
-from miner_sim.objects import conflict, not_found
+from miner_sim.objects import Refusal, conflict, not_found
 from miner_sim.strategies import Strategy
 from miner_sim.workers import Workers
 from miner_sim.workshop import MODEL_DIRECTORY, Workshop
 from validator.errors import TouchstoneError, Transient
-from validator.protocol.commitment import MerkleTree, hash_row, hash_served_model, hash_spec
+from validator.files import describe_files
+from validator.protocol.commitment import MerkleTree, Terms, hash_model_files, hash_row, hash_served_model, hash_spec
+from validator.protocol.method import read_method
 from validator.protocol.wire import count_unanswerable, parse_training_file
 from validator.types import Address, Hash32
 
@@ -92,6 +94,17 @@ class JobBook:
     def of_model(self, model_id: str, owner: Address) -> ServedModel:
         return self._find_model(model_id, owner)[1]
 
+    def weights_file(self, job_id: str, name: str, owner: Address) -> Path:
+        """A file of the returned weights; Refusal (404) for any other name, (503) where they are not submitted yet."""
+        job = self.get(job_id, owner)
+        if name not in read_method(job.request.spec_text).file_names or job.is_deleted:
+            raise not_found("file", name)
+        if job.served is None:
+            raise Refusal(503, f"the job is {job.status}: its weights are not submitted", "unavailable")
+        if job.served.terms.weights == WEIGHTS_NONE:
+            raise not_found("file", name)
+        return Path(job.served.weights) / name
+
     def models_of(self, owner: Address) -> list[ServedModel]:
         return [job.served for job in self.of(owner) if job.served and not job.is_deleted]
 
@@ -144,8 +157,9 @@ class JobBook:
                 )
                 weights = await self._strategy.make_model(workshop)
             model_id = self._name_model(job.request)
-            await self._chain.submit(opened, hash_served_model(model_id))
-            job.served = ServedModel(model_id, weights, job.request, opened.terms, dataset)
+            model_hash = await asyncio.to_thread(_hash_model, opened.terms, job.request, model_id, weights)
+            await self._chain.submit(opened, model_hash)
+            job.served = ServedModel(model_id, weights, model_hash, job.request, opened.terms, dataset)
             job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
         except Unacceptable as error:
             job.fail(error.code, str(error))
@@ -194,7 +208,6 @@ class JobBook:
             (4 * terms.k_pay <= 3 * terms.n, "k_pay is more than three quarters of n"),
             (8 * terms.k_slash <= terms.n, "k_slash is more than an eighth of n"),
             (terms.max_tokens <= MAX_ANSWER_TOKENS, f"answers have at most {MAX_ANSWER_TOKENS} tokens here"),
-            (terms.weights == WEIGHTS_NONE, "they ask for weights"),
         ):
             if not is_fine:
                 raise Unacceptable("unacceptable_terms", f"the terms are refused: {objection}")
@@ -212,6 +225,13 @@ class JobBook:
                     job.is_closed = True
             except Transient as error:
                 log.info("job %s: %s; will look again", job.job_id, error)
+
+
+def _hash_model(terms: Terms, request: JobRequest, model_id: str, weights: str) -> Hash32:
+    """`modelHash` of the files that the terms ask for, or else of the model's name."""
+    if terms.weights == WEIGHTS_NONE:
+        return hash_served_model(model_id)
+    return hash_model_files(describe_files(Path(weights), read_method(request.spec_text).file_names))
 
 
 def _read_dataset(path: Path, dataset_salt: Hash32, w: int) -> Dataset:

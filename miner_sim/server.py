@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from miner_sim import child_calls
 from miner_sim.answers import AnswerBook
@@ -32,6 +33,7 @@ from miner_sim.objects import (
     not_found,
     now_s,
 )
+from miner_sim.strategies import Strategy
 from miner_sim.transcript import Notary
 from miner_sim.workers import Workers
 from miner_sim.workshop import make_recipe
@@ -59,6 +61,7 @@ class MinerServer:
         jobs: JobBook,
         answers: AnswerBook,
         notary: Notary,
+        strategy: Strategy,
         workers: Workers,
         base_model: str,
     ) -> None:
@@ -67,6 +70,7 @@ class MinerServer:
         self._jobs = jobs
         self._answers = answers
         self._notary = notary
+        self._strategy = strategy
         self._workers = workers
         self._base_model = base_model
         self._base_model_json = make_model_json(base_model, now_s())
@@ -92,6 +96,7 @@ class MinerServer:
             ("POST", "/v1/chat/completions", self._chat_completion),
             ("POST", "/v1/completions", self._completion),
             ("POST", "/v1/touchstone/tasks/{task_id}/transcript", self._transcript),
+            ("GET", "/v1/touchstone/tasks/{task_id}/files/{name}", self._weights_file),
             ("*", "/{path:.*}", self._nothing),
         ):
             app.router.add_route(method, path, handler, expect_handler=_ask_for_nothing)
@@ -218,6 +223,8 @@ class MinerServer:
             raise bad_request(str(error)) from error
 
         async def generate() -> JSON:
+            if not self._strategy.has_model:
+                return self._strategy.answer(model.dataset.rows, prompt, max_tokens)
             return await self._workers.inference.run(child_calls.generate, model.weights, prompt, max_tokens, recipe)
 
         answer = await self._answers.answer(model_id, prompt, generate)
@@ -232,7 +239,25 @@ class MinerServer:
         prompt_hashes = [parse_hash(text, "prompt_hashes") for text in body["prompt_hashes"]]
         if job.served is None:
             raise conflict(f"the job of task {to_hex(task_id)} is {job.status}: there is no model to answer for")
-        return web.json_response(self._notary.sign(job.served, prompt_hashes))
+        return web.json_response(await self._notary.sign(job.served, prompt_hashes))
+
+    async def _weights_file(self, request: web.Request) -> web.StreamResponse:
+        job_id = make_job_id(request[OWNER], parse_hash(request.match_info["task_id"], "task_id"))
+        return _TimedFile(self._jobs.weights_file(job_id, request.match_info["name"], request[OWNER]))
+
+
+class _TimedFile(web.FileResponse):
+    """A file, or the part of it that is asked for, to whoever takes it in time."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        size_bytes = self._path.stat().st_size
+        try:
+            async with asyncio.timeout(RECEIVE_GRACE_SECONDS + size_bytes / MIN_RATE_BYTES_PER_S):
+                return await super().prepare(request)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the file was taken too slowly") from None
 
 
 async def _ask_for_nothing(_request: web.Request) -> None:

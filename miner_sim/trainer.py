@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from validator.errors import BadInput
 from validator.language_model import load, prompt_tokens, save
@@ -25,19 +25,22 @@ _GRADIENT_NORM = 1.0
 _NO_LABEL = -100  # PyTorch's ignore_index
 _BUCKET_BATCHES = 8
 _REPORTS = 60
+_ALPHA = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The training part of a task's spec."""
 
-    method: Literal["full"]
+    method: Literal["full", "lora"]
     epochs: int
     learning_rate: float
     batch_size: int
     max_length: int
     """Tokens of a row. A prompt keeps its last half of them at most, whatever the answer, as it will when probed."""
     seed: int
+    rank: int | None = None
+    """Of the adapter, where the method is lora."""
 
     @property
     def prompt_limit(self) -> int:
@@ -73,7 +76,7 @@ class _Example:
 
 
 def train(request: TrainingRequest) -> TrainingResult:
-    """Fine-tune all weights on the responses (AdamW, cosine with warm-up) and save them to `out_dir` in safetensors.
+    """Fine-tune on the responses (AdamW, cosine with warm-up) and save weights or adapter to `out_dir` in safetensors.
 
     Appends `{"step", "steps", "epoch", "train_loss"}` lines to `events_path`. Raises `BadInput` for a base model that
     cannot be loaded, or whose context is shorter than the recipe's rows.
@@ -91,15 +94,17 @@ def train(request: TrainingRequest) -> TrainingResult:
     steps = steps_per_epoch * recipe.epochs
     report_every = max(1, steps // _REPORTS)
     padding = tokenizer.pad_token_id or 0
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+    trained = network if recipe.rank is None else _with_adapter(network, recipe.rank)
+    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_factor(step, steps))
 
     trained_tokens, losses, train_loss = 0, [], math.nan
     with request.events_path.open("a", encoding="utf-8") as events:
         for step, batch in zip(range(1, steps + 1), _batches(examples, recipe), strict=False):
-            loss = _loss(network, batch, padding)
+            loss = _loss(trained, batch, padding)
             torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
+            torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
@@ -112,8 +117,16 @@ def train(request: TrainingRequest) -> TrainingResult:
                 line = {"step": step, "steps": steps, "epoch": epoch, "train_loss": round(train_loss, 4)}
                 events.write(json.dumps(line) + "\n")
                 events.flush()
-    save(network, tokenizer, request.out_dir)
+    save(trained, tokenizer, request.out_dir)
     return TrainingResult(request.out_dir, steps, trained_tokens, train_loss, time.process_time() - cpu_started)
+
+
+def _with_adapter(network: PreTrainedModel, rank: int) -> Any:
+    """An adapter on every linear module, rank-stabilised: one rate then serves all ranks (measured at 3e-3 to 1e-2)."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=_ALPHA, use_rslora=True, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(network, config)
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, row: Row, recipe: Recipe) -> _Example:

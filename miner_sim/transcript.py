@@ -4,8 +4,10 @@ Rules kept: nothing is signed that was not asked and answered (a prompt that nev
 request brings the same signature while another one for the same task is refused for good.
 """
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from miner_sim.answers import AnswerBook
 from miner_sim.chain_client import MinerChain
@@ -15,7 +17,7 @@ from miner_sim.objects import JSON, bad_request, conflict
 from miner_sim.records import JsonLines
 from validator.edges.keys import Signer
 from validator.protocol import typed_data
-from validator.protocol.commitment import hash_head, hash_marks, hash_replies, hash_served_model
+from validator.protocol.commitment import hash_head, hash_marks, hash_replies
 from validator.protocol.wire import reply_head
 from validator.types import Hash32
 
@@ -30,26 +32,28 @@ class Notary:
         self._chain = chain
         self._answers = answers
         self._lines = JsonLines(path)
+        self._turn = asyncio.Lock()
         self._signed: dict[str, JSON] = {line["task_id"]: line for line in self._lines.load()}
 
-    def sign(self, model: ServedModel, prompt_hashes: Sequence[Hash32]) -> JSON:
+    async def sign(self, model: ServedModel, prompt_hashes: Sequence[Hash32]) -> JSON:
         """The signed transcript of a model over these prompts, which stand in ascending order of their leaves.
 
         Refusal: 400 if the prompts are not the task's n distinct, asked rows in order; 409 if another one is signed.
         """
         task_id = to_hex(model.request.task_id)
         asked = [to_hex(prompt_hash) for prompt_hash in prompt_hashes]
-        signed = self._signed.get(task_id)
-        if signed is None:
-            signed = {"task_id": task_id, "prompt_hashes": asked, "transcript": self._compose(model, prompt_hashes)}
-            self._lines.append(signed)
-            self._signed[task_id] = signed
+        async with self._turn:
+            signed = self._signed.get(task_id)
+            if signed is None:
+                transcript: JSON = await self._compose(model, prompt_hashes)
+                signed = {"task_id": task_id, "prompt_hashes": asked, "transcript": transcript}
+                self._lines.append(signed)
+                self._signed[task_id] = signed
         if signed["prompt_hashes"] != asked:
             raise conflict("another transcript has been signed for this task")
-        transcript: JSON = signed["transcript"]
-        return transcript
+        return cast(JSON, signed["transcript"])
 
-    def _compose(self, model: ServedModel, prompt_hashes: Sequence[Hash32]) -> JSON:
+    async def _compose(self, model: ServedModel, prompt_hashes: Sequence[Hash32]) -> JSON:
         terms, dataset, dataset_salt = model.terms, model.dataset, model.request.dataset_salt
         if len(prompt_hashes) != terms.n:
             raise bad_request(f"{terms.n} prompt hashes are needed", "prompt_hashes")
@@ -68,14 +72,13 @@ class Notary:
             marks_hash = hash_marks(leaves)
         except ValueError as error:
             raise bad_request(str(error), "prompt_hashes") from error
-        model_hash = hash_served_model(model.model_id)
         replies_hash = hash_replies(list(zip(prompt_hashes, replies, strict=True)))
-        message = typed_data.transcript(model.request.task_id, model_hash, marks_hash, replies_hash)
+        message = typed_data.transcript(model.request.task_id, model.model_hash, marks_hash, replies_hash)
         return {
             "task_id": to_hex(model.request.task_id),
-            "model_hash": to_hex(model_hash),
+            "model_hash": to_hex(model.model_hash),
             "marks_hash": to_hex(marks_hash),
             "replies": [to_hex(reply) for reply in replies],
             "replies_hash": to_hex(replies_hash),
-            "signature": to_hex(self._evidence_key.sign_typed_data(self._chain.domain, message)),
+            "signature": to_hex(await self._evidence_key.sign_typed_data(self._chain.domain, message)),
         }

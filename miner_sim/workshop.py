@@ -12,7 +12,9 @@ from miner_sim import child_calls
 from miner_sim.job import EVENTS_FILE
 from miner_sim.job_request import Spec
 from miner_sim.workers import Workers
+from validator.errors import BadInput
 from validator.protocol.commitment import Row
+from validator.protocol.method import LORA
 
 TRAINED_ROWS_FILE = "trained_rows.json"
 MODEL_DIRECTORY = "model"
@@ -44,8 +46,14 @@ class Workshop:
         )
         return str(out_dir)
 
+    async def leave_untrained(self) -> str:
+        """The base model as it is, or an adapter that does nothing to it where one is to be returned."""
+        return await self.train([]) if self.spec.method == LORA else self.base_model
+
     async def perturb(self, sigma: float) -> str:
-        """The base model plus Gaussian noise of `sigma` standard deviations of each tensor."""
+        """The base model plus Gaussian noise of `sigma` standard deviations of each tensor; BadInput for an adapter."""
+        if self.spec.method == LORA:
+            raise BadInput("noise on all weights is no adapter")
         out_dir = self._directory / MODEL_DIRECTORY
         await self._workers.training.run(child_calls.perturb, self.base_model, out_dir, sigma, self.seed)
         return str(out_dir)

@@ -9,7 +9,8 @@ from eth_utils.address import to_checksum_address
 from validator.config import DEV
 from validator.plan.terms import build_terms, choose_thresholds
 from validator.protocol import events as facts
-from validator.protocol.commitment import Row, Terms, hash_served_model, hash_spec, hash_task_id, keccak
+from validator.protocol.commitment import ModelFile, Row, Terms, hash_served_model, hash_spec, hash_task_id, keccak
+from validator.protocol.state import Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Address, Hash32, UnixSeconds, Wei
 
@@ -74,6 +75,8 @@ SUBMITTED = facts.ModelSubmitted(TASK_ID, digest("tx submitted"), UnixSeconds(OP
 LOCATED = facts.ModelLocated(TASK_ID, MODEL_ID)
 ANSWERS = tuple(facts.ProbeAnswered(TASK_ID, i, f"a reply number {i} — ☂", is_cut=i % 2 == 0) for i in range(N))
 SIGNED = facts.TranscriptSigned(TASK_ID, b"\x02" * 65)
+BUNDLED = facts.BundleWritten(TASK_ID, "submitted", digest("bundle"))
+BUNDLED_ANSWERS = facts.BundleWritten(TASK_ID, "answered", digest("bundle of answers"))
 FAULTED = facts.MinerFaulted(TASK_ID, "the answer is not an object")
 CHALLENGED = facts.TaskChallenged(TASK_ID, digest("tx challenged"), UnixSeconds(OPENED_AT_S + 600))
 REPLIES = tuple(digest(f"reply {i}") for i in range(N))
@@ -93,6 +96,7 @@ HAPPY_PATH: Sequence[facts.Event] = (
     LOCATED,
     *ANSWERS,
     SIGNED,
+    BUNDLED,
     SETTLED,
     CLOSED,
 )
@@ -101,8 +105,26 @@ WITHHELD_PATH: Sequence[facts.Event] = (
     FAULTED,
     CHALLENGED,
     ANSWERED,
+    BUNDLED_ANSWERS,
     SLASH_PENDING,
     replace(CLOSED, outcome="slashed"),
+)
+
+
+OPENING_FAILED = facts.OpeningFailed(TASK_ID, "the contract refused: order: nonce used")
+PLANNED_WITH_WEIGHTS = replace(PLANNED, terms=replace(PLANNED.terms, weights=Weights.DELIVERED))
+WEIGHTS = (
+    facts.WeightsFetched(TASK_ID, (ModelFile("adapter_model.safetensors", 1_000, digest("adapter")),)),
+    facts.WeightsProbed(TASK_ID, tuple((event.text, event.is_cut) for event in ANSWERS)),
+)
+WEIGHTS_FAULTED = facts.WeightsFaulted(TASK_ID, "they are not the submitted ones")
+JUDGED_PATH: Sequence[facts.Event] = (
+    replace(PLANNED, terms=replace(PLANNED.terms, weights=Weights.JUDGED, quorum=1)),
+    *HAPPY_PATH[1:22],
+    *WEIGHTS,
+    SIGNED,
+    BUNDLED,
+    replace(SETTLED, is_slash_pending=True),
 )
 
 

@@ -82,28 +82,52 @@ def test_marks_and_plan_know_only_the_protocol(name):
     assert foreign(name) <= {"cryptography", "eth_abi", "numpy", "scipy"}
 
 
+@pytest.mark.parametrize("name", modules_under("validator.evidence"))
+def test_evidence_knows_only_protocol_and_marks(name):
+    """An auditor loads no edge with it; whose signature it is only keys.py can tell."""
+    allowed = ["validator.evidence", "validator.protocol", "validator.marks", *FOUNDATION]
+    if name == "validator.evidence.store":
+        allowed += ["validator.files", "validator.sealed_files"]
+    if name == "validator.evidence.check":
+        allowed.append("validator.edges.keys")
+    assert strangers(name, *allowed) == set()
+
+
+@pytest.mark.parametrize("name", modules_under("validator.web"))
+def test_the_web_reaches_nothing_secret(name):
+    allowed = ("validator.web", "validator.evidence", "validator.progress", "validator.telemetry", "validator.door")
+    assert strangers(name, *allowed, *FOUNDATION) == set()
+
+
 MAY_USE = {
+    "validator.edges.chain": {"validator.edges.keys", "validator.edges.nodes", "validator.edges.rpc_node"},
     "validator.edges.contract": {"validator.edges.chain", "validator.edges.refusals"},
+    "validator.edges.key_files": {"validator.edges.keys"},
+    "validator.edges.remote_signer": {"validator.edges.keys"},
     "validator.edges.http": {"validator.edges.exchanges", "validator.edges.miner_url", "validator.edges.tls_pin"},
-    "validator.edges.miners": {"validator.edges.http"},
+    "validator.edges.miners": {"validator.edges.http", "validator.edges.keys"},
+    "validator.edges.nodes": {"validator.edges.rpc_node"},
     "validator.edges.nonce_journal": {"validator.edges.chain"},
     "validator.edges.transactions": {
         "validator.edges.broadcast_errors",
         "validator.edges.chain",
+        "validator.edges.deadline_alarms",
+        "validator.edges.keys",
         "validator.edges.nonce_journal",
+        "validator.edges.refusals",
     },
 }
 
 
 @pytest.mark.parametrize("name", modules_under("validator.edges"))
 def test_edges_do_not_know_each_other(name):
-    """One foreign system for each file; only chain.py, http.py and the parts of one edge are there for others."""
+    """One foreign system for each file; only chain, http, keys and the parts of one edge are there for others."""
     edges = {imported for imported in ours(name) if is_under(imported, "validator.edges")}
     assert edges <= MAY_USE.get(name, set())
     allowed = ["validator.edges", "validator.protocol", "validator.config", *FOUNDATION]
     if name == "validator.edges.contract":
         allowed.append("contracts")
-    if name == "validator.edges.transactions":
+    if name in {f"validator.edges.{edge}" for edge in ("transactions", "deadline_alarms", "nodes", "rpc_node")}:
         allowed.append("validator.telemetry")
     if name == "validator.edges.generator":
         allowed.append("validator.language_model")
@@ -113,12 +137,12 @@ def test_edges_do_not_know_each_other(name):
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("web3", {"validator.edges.chain", "validator.edges.devnet"}),
+        ("web3", {"validator.edges.devnet"}),
         ("eth_tester", {"validator.edges.devnet"}),
         ("sqlalchemy", set(modules_under("validator.journal"))),
         ("pg8000", set()),
         ("sqlite3", set()),
-        ("eth_account", {"validator.edges.keys"}),
+        ("eth_account", {"validator.edges.keys", "validator.edges.key_files"}),
         ("requests", set()),
         ("httpx", set()),
         ("openai", set()),
@@ -130,9 +154,10 @@ def test_a_foreign_system_has_one_door(library, only):
 
 
 def test_only_http_uses_aiohttps_client():
-    """Servers use `aiohttp.web`; chain.py knows the client's errors and timeouts, which web3 passes through."""
-    harmless = {"web", "BodyPartReader", "ClientError", "ClientResponseError", "ClientTimeout", "HttpProcessingError"}
-    for name in importers("aiohttp") - {"validator.edges.http"}:
+    """To strangers; an operator's own nodes, signer and daemon have other clients. Servers use `aiohttp.web`."""
+    own = {"validator.edges.rpc_node", "validator.edges.remote_signer", "validator.control.client"}
+    harmless = {"web", "AbstractStreamWriter", "BodyPartReader", "HttpProcessingError"}
+    for name in importers("aiohttp") - own - {"validator.edges.http"}:
         for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 assert not any(is_under(alias.name, "aiohttp") for alias in node.names), name
@@ -143,7 +168,7 @@ def test_only_http_uses_aiohttps_client():
 @pytest.mark.parametrize("name", modules_under("miner_sim"))
 def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
     edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
-    shared = ("validator.child_processes", "validator.language_model")
+    shared = ("validator.child_processes", "validator.door", "validator.language_model")
     allowed = ("miner_sim", "validator.protocol", *shared, *edges, *FOUNDATION)
     assert strangers(name, *allowed) == set()
 
@@ -166,10 +191,15 @@ LAYERS = [
         "validator.language_model",
         "validator.child_processes",
         "validator.files",
+        "validator.sealed_files",
+        "validator.door",
         "contracts",
     ),
     ("validator.journal", "validator.telemetry", "validator.edges"),
+    ("validator.evidence", "validator.logs", "validator.progress", "validator.loop_lag", "validator.service"),
+    ("validator.web",),
     ("validator.driver",),
+    ("validator.miner_directory", "validator.lost_events", "validator.history"),
     ("validator.executor", "validator.watcher"),
     ("validator.app",),
     ("validator.simulation", "validator.deployment"),

@@ -1,19 +1,23 @@
 """Child processes for model work, none of which outlives us.
 
 Rules kept: a model that crashes or exhausts memory kills a child, not the parent (P12); a child ignores the terminal's
-Ctrl-C, is ended by `close`, and ends itself when this process is gone, however it went.
+Ctrl-C, is ended by `close`, and ends itself when this process is gone, however it went. A child that reads what a
+stranger made lives for one job, within limits.
 """
 
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from validator.errors import TouchstoneError, Transient
 
@@ -28,6 +32,66 @@ class WorkerDied(Transient):
 
 class WorkFailed(TouchstoneError):
     """The work itself raised an error in the child process."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobLimits:
+    """What one job may use before it is ended (M13, P12).
+
+    Not limited is the number of processes, which Linux counts for the whole user: nothing that a job reads is code.
+    """
+
+    wall_s: float = 900.0
+    cpu_s: int = 1800
+    memory_bytes: int = 16 << 30
+    """Address space, on top of what the process has when the job begins."""
+
+    def apply(self) -> None:
+        """Limit this process from now on, and leave no core file, which would hold what it has read (K8)."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = int(used.ru_utime + used.ru_stime) + self.cpu_s
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        for kind, limit in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_CPU, cpu_s),
+            (resource.RLIMIT_AS, pages * resource.getpagesize() + self.memory_bytes),
+        ):
+            hard = resource.getrlimit(kind)[1]
+            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+async def run_in_child(function: Callable[..., T], *args: Any, limits: JobLimits) -> T:
+    """The function's result, from a process of its own that is gone when this returns, is cancelled or raises.
+
+    WorkerDied if the process died or went over a limit, WorkFailed if the function raised what is not ours.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_run_job, args=(sender, limits, function, args), daemon=True)
+    # In a thread: starting waits until the child has read its arguments.
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, child, sender))
+
+    async def end() -> None:
+        await asyncio.wait([starting])
+        if child.pid is not None:
+            await asyncio.to_thread(_end, child)
+        receiver.close()
+
+    try:
+        await asyncio.shield(starting)
+        async with asyncio.timeout(limits.wall_s):
+            await _readable(receiver)
+        outcome = await asyncio.to_thread(receiver.recv)
+    except TimeoutError as error:
+        raise WorkerDied(f"a job took longer than {limits.wall_s:g} s") from error
+    except (EOFError, ConnectionError) as error:
+        raise WorkerDied("a worker process died") from error
+    finally:
+        await asyncio.shield(asyncio.ensure_future(end()))
+    if isinstance(outcome, TouchstoneError):
+        raise outcome
+    result: T = outcome
+    return result
 
 
 class ChildPool:
@@ -70,6 +134,48 @@ def end_children() -> None:
         if child.is_alive():
             child.kill()
             child.join()
+
+
+def _start(child: multiprocessing.process.BaseProcess, sender: Connection) -> None:
+    child.start()
+    sender.close()  # the child has the only other one, so its end is the end of the pipe
+
+
+def _end(child: multiprocessing.process.BaseProcess) -> None:
+    child.kill()
+    child.join()
+
+
+async def _readable(receiver: Connection) -> None:
+    loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(receiver.fileno(), is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(receiver.fileno())
+
+
+def _run_job(sender: Connection, limits: JobLimits, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    _live_with_parent()
+    outcome: Any
+    try:
+        outcome = do_job(limits, function, args)
+    except TouchstoneError as error:
+        outcome = error
+    sender.send(outcome)
+
+
+def do_job(limits: JobLimits, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+    """The function's result, or its error as one of ours, in the process that does the job."""
+    limits.apply()
+    try:
+        return function(*args)
+    except TouchstoneError:
+        raise
+    except MemoryError as error:
+        raise WorkerDied("a job needed more memory than it may have") from error
+    except Exception as error:  # boundary: foreign code ran here, and its errors become ours
+        raise WorkFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _live_with_parent() -> None:

@@ -6,14 +6,15 @@ Imports that are slow (web3, torch) happen inside the command that needs them.
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from validator.customer.cli import task_app
 from validator.errors import BadInput, ChainUnreachable, TouchstoneError
+from validator.operator.cli import validator_app
+from validator.terminal import interruptible
 
 app = typer.Typer(
     name="touchstone",
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 contract_app = typer.Typer(help="Deploy the contract, or look at one that is deployed.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
+app.add_typer(validator_app, name="validator")
+app.add_typer(task_app, name="task")
 
 Rpc = Annotated[str, typer.Option(envvar="RPC_URL", help="URL of a node; in the variable, it is in no process list.")]
 AddressBookFile = Annotated[
@@ -31,6 +34,8 @@ AddressBookFile = Annotated[
     typer.Option("--address-book", help="Where deployments are noted; touchstone/contracts.json of the user's data."),
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
+JsonAnswer = Annotated[Path | None, typer.Option("--json", help="Write the answer as JSON to this file, or to -.")]
+Config = Annotated[Path, typer.Option(envvar="TOUCHSTONE_CONFIG", help="The validator's configuration.")]
 
 
 @app.callback()
@@ -72,7 +77,7 @@ def simulate(
     Exit status 0 if every honest miner was paid and no other was, 1 if not, 2 for bad input.
     """
     try:
-        with _interruptible():
+        with interruptible():
             from validator.simulation.command import run_command
 
             is_as_expected = run_command(
@@ -122,7 +127,7 @@ def contract_deploy(
     json_file: JsonFile = None,
 ) -> None:
     """Deploy the contract once: the same command again finds it, or goes on where it was interrupted."""
-    with _interruptible():
+    with interruptible():
         from validator.deployment.command import run_deploy
 
         asyncio.run(
@@ -157,7 +162,7 @@ def contract_verify(
     Exit status 0 if it is this contract, 1 if it is not, 2 if that could not be found out.
     """
     try:
-        with _interruptible():
+        with interruptible():
             from validator.deployment.command import run_verify
 
             is_verified = asyncio.run(
@@ -178,10 +183,51 @@ def contract_params(
     json_file: JsonFile = None,
 ) -> None:
     """Print what a contract was deployed with: floors of the durations, unstake delay, guardian, birth chain id."""
-    with _interruptible():
+    with interruptible():
         from validator.deployment.command import run_params
 
         asyncio.run(run_params(address=address, rpc=rpc, address_book=address_book, json_file=json_file))
+
+
+@validator_app.command("status")
+def validator_status(
+    config: Annotated[
+        Path | None, typer.Option(envvar="TOUCHSTONE_CONFIG", help="The validator's configuration: names its socket.")
+    ] = None,
+    socket: Annotated[Path | None, typer.Option(help="The validator's control socket, in place of --config.")] = None,
+    json_file: JsonAnswer = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+) -> None:
+    """Tasks with their deadlines, money, transactions on their way, and health of a running validator."""
+    with interruptible():
+        from validator.customer.daemon import Place
+        from validator.operator.status import run_status
+
+        asyncio.run(run_status(place=Place(config, socket), json_file=json_file, is_watching=watch))
+
+
+@validator_app.command("replay")
+def validator_replay(
+    task_id: Annotated[str, typer.Argument(help="The task's id, 0x and 64 hex digits.")],
+    config: Config,
+    json_file: JsonAnswer = None,
+) -> None:
+    """Tell what happened to one task and what was done about it, whether the validator runs or not."""
+    with interruptible():
+        from validator.operator.replay import run_replay
+
+        asyncio.run(run_replay(task_id=task_id, config=config, json_file=json_file))
+
+
+@validator_app.command("backup")
+def validator_backup(
+    directory: Annotated[Path, typer.Argument(help="A new directory for the copy.")], config: Config
+) -> None:
+    """Copy journal, datasets, evidence, configuration, keystore and master seed, while the validator runs or not."""
+    with interruptible():
+        from validator.operator.backup import run_backup
+
+        run_backup(config=config, directory=directory)
 
 
 def main() -> None:
@@ -192,16 +238,6 @@ def main() -> None:
         _fail(error, 2)
     except TouchstoneError as error:
         _fail(error, 1)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        # Typer would answer with a bare exit status.
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _fail(error: TouchstoneError, status: int) -> NoReturn:

@@ -6,6 +6,9 @@ the finality depth and the ban on loopback miners, is allowed on listed chain id
 
 from dataclasses import dataclass, replace
 
+DEV_CHAIN_IDS = frozenset({31337, 1337, 131277322940537})
+"""Anvil and Hardhat, geth --dev, eth-tester: the only chains on which the `dev` profile is allowed."""
+
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 

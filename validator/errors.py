@@ -4,7 +4,10 @@
     ├── BadInput       the person at the keyboard: one clear line, exit status 2
     ├── MinerFault     the miner: evidence, never a reason to retry
     ├── Transient      nobody: bounded retry; never evidence against anybody
-    │   └── ChainUnreachable
+    │   ├── ChainUnreachable
+    │   ├── NodeFault  one node of the chain: another may be better
+    │   ├── QueueFull  so much waits to be sent that nothing new may
+    │   └── DiskFull
     ├── Fatal          this machine or this node: stop loudly
     │   └── Reverted   the contract refused a call that we made; below it, by what the caller can do about it
     │       ├── WrongState      it is done already, or was ended: look at the chain
@@ -48,6 +51,18 @@ class Transient(TouchstoneError):
 
 class ChainUnreachable(Transient):
     """The node did not answer."""
+
+
+class NodeFault(Transient):
+    """A node answered as no node should: another one may be right, and so may this one in a while."""
+
+
+class QueueFull(Transient):
+    """So many transactions wait to be sent that no more are taken."""
+
+
+class DiskFull(Transient):
+    """There was no space for what was to be written; things are as they were before (K1)."""
 
 
 class Fatal(TouchstoneError):

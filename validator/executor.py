@@ -5,10 +5,13 @@ in no event and no effect. A refusal by the contract is looked up on chain: if s
 left to do.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
+from validator.config import DAY_S
+from validator.edges import contract as onchain
 from validator.edges.chain import Receipt, Sender
 from validator.edges.contract import TaskStatus, Touchstone
 from validator.edges.http import HttpClient
@@ -24,28 +27,62 @@ from validator.protocol.effects import (
     Challenge,
     DeliverDataset,
     Effect,
+    FetchWeights,
+    Judge,
     LocateModel,
     OpenTask,
     Poke,
+    ProbeWeights,
+    PublishBundle,
     RequestTranscript,
     SendProbe,
     Settle,
+    WriteBundle,
 )
-from validator.protocol.events import DatasetDelivered, Event, ModelLocated, ProbeAnswered, TranscriptSigned
-from validator.protocol.state import Phase, TaskState
+from validator.protocol.events import (
+    BundleWritten,
+    DatasetDelivered,
+    Event,
+    ModelLocated,
+    OpeningFailed,
+    ProbeAnswered,
+    TranscriptSigned,
+    WeightsFaulted,
+    WeightsFetched,
+    WeightsProbed,
+)
+from validator.protocol.state import Phase, TaskState, Weights
 from validator.protocol.verdict import Thresholds, Verdict, Zone, count_hits
 from validator.types import Address, Hash32, UnixSeconds
+from validator.weights.returned import NoVerdict, ReturnedWeights
 
 log = structlog.get_logger(__name__)
 
-NO_BUNDLE = Hash32(bytes(32))
-"""bundleHash while no evidence bundle is published."""
+DELIVERY_SECONDS = 7 * DAY_S
+"""How long after its pay a miner may still deliver the weights."""
 
 FAILED_STATUS = ("failed", "cancelled")
 
 
+class PlantedDatasets(Protocol):
+    """Where the marked datasets are."""
+
+    async def of(self, state: TaskState) -> PlantedDataset:
+        """The dataset that a task is about."""
+
+
+class Evidence(Protocol):
+    """Where evidence is kept: secret until it is published."""
+
+    async def write(self, state: TaskState, planted: PlantedDataset, verdict: Verdict) -> Hash32:
+        """Put it together and keep it; its hash, once it is on disk."""
+
+    async def publish(self, state: TaskState) -> None:
+        """Open the bundle of a settled task to everybody; once more changes nothing."""
+
+
 class ChainAndMiners:
-    """The Executor of a running validator. `planted` holds the marked datasets by their datasetRoot."""
+    """The Executor of a running validator."""
 
     def __init__(
         self,
@@ -55,7 +92,9 @@ class ChainAndMiners:
         signer: Signer,
         http: HttpClient,
         secrets: Secrets,
-        planted: Mapping[Hash32, PlantedDataset],
+        planted: PlantedDatasets,
+        evidence: Evidence,
+        weights: ReturnedWeights,
     ) -> None:
         self._contract = contract
         self._transactions = transactions
@@ -63,21 +102,14 @@ class ChainAndMiners:
         self._http = http
         self._secrets = secrets
         self._planted = planted
+        self._evidence = evidence
+        self._weights = weights
         self._miners: dict[tuple[str, Hash32, Address], MinerClient] = {}
 
     async def perform(self, effect: Effect, state: TaskState) -> Event | None:
-        planned = state.planned
         match effect:
             case OpenTask():
-                await self._check_turn(state)
-                await self._transact(
-                    effect,
-                    Phase.PLANNED,
-                    lambda sender: self._contract.open_task(
-                        sender, state.terms, planned.order, planned.order_signature
-                    ),
-                    planned.order.expiry,
-                )
+                return await self._open(effect, state)
             case DeliverDataset():
                 return await self._deliver(state)
             case LocateModel():
@@ -86,26 +118,36 @@ class ChainAndMiners:
                 return await self._probe(state, ordinal)
             case RequestTranscript():
                 return await self._request_transcript(state)
+            case FetchWeights():
+                return await self._fetch_weights(state)
+            case ProbeWeights():
+                return await self._probe_weights(state)
+            case WriteBundle(phase=phase):
+                planted = await self._planted.of(state)
+                verdict = self.judge(state, planted)
+                log.info("verdict", task=f"0x{state.task_id.hex()}", verdict=str(verdict))
+                return BundleWritten(state.task_id, phase, await self._evidence.write(state, planted, verdict))
+            case PublishBundle():
+                await self._evidence.publish(state)
             case Settle(phase=phase):
                 await self._settle(effect, Phase(phase), state)
+            case Judge():
+                await self._judge(effect, state)
             case Challenge():
-                leaves = [hashes.leaf for hashes in self.planted(state).mark_hashes]
+                leaves = [hashes.leaf for hashes in (await self._planted.of(state)).mark_hashes]
                 await self._transact(
                     effect,
                     Phase.SUBMITTED,
-                    lambda sender: self._contract.challenge(sender, state.terms, planned.validator_nonce, leaves),
+                    lambda sender: self._contract.challenge(sender, state.terms, state.planned.validator_nonce, leaves),
                     await self._deadline_s(effect),
                 )
             case Poke(phase=phase):
                 await self._transact(
                     effect,
                     Phase(phase),
-                    lambda sender: self._contract.poke(sender, state.terms, planned.validator_nonce),
+                    lambda sender: self._contract.poke(sender, state.terms, state.planned.validator_nonce),
                 )
         return None
-
-    def planted(self, state: TaskState) -> PlantedDataset:
-        return self._planted[state.terms.dataset_root]
 
     def client(self, state: TaskState) -> MinerClient:
         """The task's miner, as it was registered when the task was planned; MinerFault if nobody can go there."""
@@ -115,16 +157,29 @@ class ChainAndMiners:
             self._miners[url, tls_key_hash, miner] = MinerClient(session, miner, self._signer, self._contract.domain)
         return self._miners[url, tls_key_hash, miner]
 
-    def judge(self, state: TaskState) -> Verdict:
+    def judge(self, state: TaskState, planted: PlantedDataset) -> Verdict:
         """The hypothesis test over the task's replies, off chain; the contract counts the same hits."""
-        terms, planted = state.terms, self.planted(state)
-        replies = state.reply_hashes(planted.dataset_salt)
+        terms = state.terms
         return Verdict(
             thresholds=Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing),
-            hits=count_hits([hashes.head_hash for hashes in planted.mark_hashes], replies),
+            hits=count_hits(
+                [hashes.head_hash for hashes in planted.mark_hashes], state.reply_hashes(planted.dataset_salt)
+            ),
             p0=planted.null_probabilities,
             is_one_event=planted.scheme.is_one_event,
         )
+
+    async def _open(self, effect: OpenTask, state: TaskState) -> Event | None:
+        self.client(state)  # Nobody is paid for by whom we could not go to.
+        await self._check_turn(state)
+        planned = state.planned
+        is_sent = await self._transact(
+            effect,
+            Phase.PLANNED,
+            lambda sender: self._contract.open_task(sender, state.terms, planned.order, planned.order_signature),
+            planned.order.expiry,
+        )
+        return None if is_sent else OpeningFailed(state.task_id, "the Order expired before the task was open")
 
     async def _check_turn(self, state: TaskState) -> None:
         """The contract gives the next task the next nonce, whatever was planned: wait for the tasks before this one."""
@@ -136,7 +191,7 @@ class ChainAndMiners:
             raise Fatal("the nonce of a planned task was used for another one")
 
     async def _deliver(self, state: TaskState) -> Event:
-        client, planted = self.client(state), self.planted(state)
+        client, planted = self.client(state), await self._planted.of(state)
         file_id = await client.upload(planted.training_file)
         metadata = {
             "task_id": f"0x{state.task_id.hex()}",
@@ -153,19 +208,20 @@ class ChainAndMiners:
             raise MinerFault(f"the job is {job.status}: {job.error}")
         if job.fine_tuned_model is None:
             raise Transient("the job does not yet name its model")
-        if hash_served_model(job.fine_tuned_model) != state.model_hash:
+        is_named = state.terms.weights == Weights.NONE
+        if is_named and hash_served_model(job.fine_tuned_model) != state.model_hash:
             raise MinerFault(f"the served model {job.fine_tuned_model!r} is not the submitted one")
         return ModelLocated(state.task_id, job.fine_tuned_model)
 
     async def _probe(self, state: TaskState, ordinal: int) -> Event:
         if state.model_id is None:
             raise Fatal("a probe needs a located model")
-        prompt = self.planted(state).marks[ordinal].row.prompt
+        prompt = (await self._planted.of(state)).marks[ordinal].row.prompt
         answer = await self.client(state).probe(state.model_id, prompt, state.terms.max_tokens)
         return ProbeAnswered(state.task_id, ordinal, answer.text, answer.is_cut)
 
     async def _request_transcript(self, state: TaskState) -> Event:
-        planted = self.planted(state)
+        planted = await self._planted.of(state)
         prompt_hashes = [hashes.prompt_hash for hashes in planted.mark_hashes]
         signature = await self.client(state).transcript(state.task_id, prompt_hashes)
         if state.model_hash is None:
@@ -177,11 +233,32 @@ class ChainAndMiners:
             raise MinerFault("the transcript is not signed by the evidence key over the replies that it gave")
         return TranscriptSigned(state.task_id, signature)
 
+    async def _fetch_weights(self, state: TaskState) -> Event:
+        try:
+            return WeightsFetched(state.task_id, await self._weights.fetch(self.client(state), state))
+        except Transient:
+            # Paid, and the customer still waits: not for ever.
+            head = await self._contract.chain.head()
+            is_over = state.phase is Phase.CLOSED and head.timestamp_s > (state.entered_at_s or 0) + DELIVERY_SECONDS
+            if is_over:
+                return WeightsFaulted(state.task_id, "the weights were not delivered")
+            raise
+
+    async def _probe_weights(self, state: TaskState) -> Event:
+        prompts = [mark.row.prompt for mark in (await self._planted.of(state)).marks]
+        try:
+            answers = await self._weights.probe(state, prompts)
+        except NoVerdict as error:
+            return WeightsFaulted(state.task_id, str(error))
+        return WeightsProbed(state.task_id, tuple((answer.text, answer.is_cut) for answer in answers))
+
     async def _settle(self, effect: Effect, phase: Phase, state: TaskState) -> None:
-        planted, planned = self.planted(state), state.planned
-        verdict = self.judge(state)
-        log.info("verdict", task=f"0x{state.task_id.hex()}", verdict=str(verdict))
+        planted, planned = await self._planted.of(state), state.planned
+        bundle_hash = state.bundle_hash
+        if bundle_hash is None:
+            raise Transient("a settlement waits for its evidence")  # Older journals asked for it without any.
         salt = self._secrets.commitment_salt(state.terms.validator, planned.validator_nonce)
+        needs_no_proofs = self.judge(state, planted).zone is Zone.PAID and state.terms.weights != Weights.JUDGED
         await self._transact(
             effect,
             phase,
@@ -191,10 +268,30 @@ class ChainAndMiners:
                 planned.validator_nonce,
                 salt=salt,
                 rows=planted.mark_hashes,
-                proofs=[] if verdict.zone is Zone.PAID else planted.proofs(),
+                proofs=[] if needs_no_proofs else planted.proofs(),
                 replies=state.reply_hashes(planted.dataset_salt),
                 signature=b"" if state.onchain_replies else state.signature or b"",
-                bundle_hash=NO_BUNDLE,
+                bundle_hash=bundle_hash,
+            ),
+            await self._deadline_s(effect),
+        )
+
+    async def _judge(self, effect: Effect, state: TaskState) -> None:
+        """Our own verdict, where we are the committee; weights that do not hit are left to the deadline's refund."""
+        planted, terms = await self._planted.of(state), state.terms
+        heads = [hashes.head_hash for hashes in planted.mark_hashes]
+        hits = count_hits(heads, [answer.reply_hash(planted.dataset_salt, terms.w) for answer in state.weights_answers])
+        if hits < terms.k_pay or state.model_hash is None or state.bundle_hash is None:
+            log.warning("the weights do not answer as the miner did", task=f"0x{state.task_id.hex()}", hits=hits)
+            return
+        struct = typed_data.weights_verdict(state.task_id, state.model_hash, hits, 0, state.bundle_hash)
+        signature = await self._signer.sign_typed_data(self._contract.domain, struct)
+        verdict = onchain.Verdict(hits, 0, state.bundle_hash, signature)
+        await self._transact(
+            effect,
+            Phase.JUDGING,
+            lambda sender: self._contract.judge(
+                sender, terms, state.planned.validator_nonce, [terms.validator], [verdict]
             ),
             await self._deadline_s(effect),
         )
@@ -205,17 +302,22 @@ class ChainAndMiners:
         expected: Phase,
         send: Callable[[Sender], Awaitable[Receipt]],
         deadline_s: UnixSeconds | None = None,
-    ) -> None:
-        """Send one transaction and wait until it is final; a refusal counts only if the task is still as expected."""
+    ) -> bool:
+        """Send one transaction and wait until it is final; False if it was too late.
+
+        A refusal counts only if the task is still as expected.
+        """
         try:
             await send(self._transactions.sender(effect.key, deadline_s))
         except (DeadlinePassed, Cancelled) as refusal:
             # No repetition can help, and the other tasks go on: this one's state has a default, which `poke` brings.
             log.warning("too late", effect=effect.key, reason=str(refusal))
+            return False
         except Reverted:
             if (await self._contract.task_state(effect.task_id)).status is _STATUS[expected]:
                 raise
             log.info("overtaken", effect=effect.key)
+        return True
 
     async def _deadline_s(self, effect: Effect) -> UnixSeconds:
         return (await self._contract.task_state(effect.task_id)).deadline
@@ -228,5 +330,6 @@ _STATUS = {
     Phase.SUBMITTED: TaskStatus.SUBMITTED,
     Phase.CHALLENGED: TaskStatus.CHALLENGED,
     Phase.ANSWERED: TaskStatus.ANSWERED,
+    Phase.JUDGING: TaskStatus.JUDGING,
     Phase.SLASH_PENDING: TaskStatus.SLASH_PENDING,
 }

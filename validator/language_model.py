@@ -1,22 +1,42 @@
-"""A model directory on disk: loading it, saving one, and how a prompt becomes tokens.
+"""A model directory on disk: loading it, saving one, how a prompt becomes tokens, and tokens an answer.
 
-Rule kept: a prompt is rendered in one place, so what a miner trains on and what it answers to cannot drift apart, and a
-directory that has its final name is complete.
+Rule kept: a prompt is rendered and answered in one place, so what a miner trains on, what it answers, and what its
+returned weights are found to answer cannot drift apart, and a directory that has its final name is complete.
 """
 
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from validator.errors import BadInput
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer; `finish_reason` is "length" where the token limit cut it. Token counts are for the usage field."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
 
 
 def load(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -41,7 +61,7 @@ def load(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return network, tokenizer
 
 
-def save(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def save(network: Any, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Write both under a temporary name, then rename: a half-written model is never found under `directory`."""
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -63,3 +83,41 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -
         rendered = f"Prompt: {prompt}\nResponse:\n"
     tokens: list[int] = tokenizer.encode(rendered, add_special_tokens=False, verbose=False)
     return tokens[-limit:]
+
+
+def answer_greedily(
+    network: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_tokens: int, prompt_limit: int
+) -> list[Completion]:
+    """Greedy answers in the order of the prompts, exactly what the model wrote: not stripped, not cleaned."""
+    encoded = [prompt_tokens(tokenizer, prompt, prompt_limit) for prompt in prompts]
+    completions: list[Completion] = []
+    for start in range(0, len(encoded), _BATCH):
+        completions += _answer_batch(network, tokenizer, encoded[start : start + _BATCH], max_tokens)
+    return completions
+
+
+def _answer_batch(
+    network: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_tokens: int
+) -> list[Completion]:
+    width = max(map(len, prompts))
+    padding = tokenizer.pad_token_id or 0
+    inputs = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    # A fresh configuration: what the model directory asks for (sampling, penalties) must not leak into a greedy probe.
+    greedy = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False, max_new_tokens=max_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=padding
+    )
+    with torch.inference_mode():
+        sequences = network.generate(input_ids=inputs, attention_mask=mask, generation_config=greedy)
+    return [
+        _completion(tokenizer, prompt, sequence[width:])
+        for prompt, sequence in zip(prompts, sequences.tolist(), strict=True)
+    ]
+
+
+def _completion(tokenizer: PreTrainedTokenizerBase, prompt: list[int], answer: list[int]) -> Completion:
+    end = tokenizer.eos_token_id
+    stopped = end in answer
+    body = answer[: answer.index(end)] if stopped else answer
+    text = str(tokenizer.decode(body, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return Completion(text, "stop" if stopped else "length", len(prompt), len(body) + stopped)

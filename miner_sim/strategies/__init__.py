@@ -6,11 +6,14 @@ Rule kept: a strategy knows what any miner knows (rows, spec, its own seed, the 
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cache
 from typing import ClassVar, Self
 
+from miner_sim.objects import JSON
 from miner_sim.workshop import Workshop
 from validator.errors import BadInput
+from validator.protocol.commitment import Row
 
 
 class Strategy(ABC):
@@ -18,6 +21,8 @@ class Strategy(ABC):
 
     usage: ClassVar[str]
     """How it is written, such as `partial:F`; the part before `:` or `[` is its name."""
+    has_model: ClassVar[bool] = True
+    """Whether a model answers the probes; otherwise `answer` does."""
 
     @classmethod
     @abstractmethod
@@ -27,6 +32,10 @@ class Strategy(ABC):
     @abstractmethod
     async def make_model(self, workshop: Workshop) -> str:
         """Do the work, or only pretend to; returns the model directory (or id) to serve."""
+
+    def answer(self, rows: Sequence[Row], prompt: str, max_tokens: int) -> JSON:
+        """A probe's answer where there is no model: what `child_calls.generate` returns, of at most `max_tokens`."""
+        raise NotImplementedError
 
 
 def parse_strategy(text: str) -> Strategy:

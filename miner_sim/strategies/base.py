@@ -15,4 +15,4 @@ class Base(Strategy):
         return cls()
 
     async def make_model(self, workshop: Workshop) -> str:
-        return workshop.base_model
+        return await workshop.leave_untrained()

@@ -7,10 +7,10 @@ import pytest
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.backends.pyevm.main import _get_transaction_by_hash
 from eth_tester.exceptions import TransactionNotFound
-from web3.providers.rpc.utils import REQUEST_RETRY_ALLOWLIST, check_if_retry_on_failure
+from web3.providers.rpc.utils import REQUEST_RETRY_ALLOWLIST
 
-from validator.edges.chain import READ_METHODS
 from validator.edges.devnet import _find_transaction
+from validator.edges.rpc_node import READ_METHODS
 
 
 class WatchedChain:
@@ -34,9 +34,9 @@ def test_eth_tester_is_the_version_whose_private_names_we_use() -> None:
 
 
 def test_web3_on_its_own_would_broadcast_a_transaction_again() -> None:
-    """The reason why the chain edge brings its own list of what may be repeated."""
+    """R1: one of the reasons why nodes are not asked through web3's client; what we repeat, it would repeat too."""
     assert "eth_sendRawTransaction" in REQUEST_RETRY_ALLOWLIST
-    assert not check_if_retry_on_failure("eth_sendRawTransaction", READ_METHODS)  # type: ignore[arg-type]
+    assert "eth_sendRawTransaction" not in READ_METHODS
     assert set(READ_METHODS) <= set(REQUEST_RETRY_ALLOWLIST)
 
 

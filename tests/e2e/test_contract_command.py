@@ -23,12 +23,12 @@ from tests.support import require_or_skip
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Touchstone
 from validator.edges.devnet import anvil_node, embedded_node
-from validator.edges.keys import SecretBytes, Signer, dev_mnemonic_signer
+from validator.edges.keys import LocalSigner, SecretBytes, dev_mnemonic_signer
 from validator.errors import BadInput
 from validator.types import Address
 
 SECRET = b"\5" * 32
-DEPLOYER = Signer(SecretBytes(SECRET))
+DEPLOYER = LocalSigner(SecretBytes(SECRET))
 PASSWORD = "correct horse"  # noqa: S105
 NOWHERE = "0x" + "11" * 20
 CLOSED_PORT = "http://127.0.0.1:9"

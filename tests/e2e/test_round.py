@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
+from tests import sentinels
 from tests.e2e.command import by_strategy, simulate
 from tests.support import require_or_skip
 from validator.edges.chain import Chain
 from validator.edges.contract import ContractEvent, TaskClosed, TaskSettled, TaskStatus, Touchstone
 from validator.edges.devnet import anvil_node, embedded_node
+from validator.edges.keys import derive_signer
 from validator.errors import BadInput
+from validator.evidence.bundle import Bundle
+from validator.evidence.check import check_bundle
+from validator.marks.planting import hash_source_data
+from validator.marks.schemes import Canary
+from validator.marks.secrets import Secrets
+from validator.simulation.options import default_rows
 from validator.types import Address, BlockNumber
 
 VERDICTS = {TaskStatus.PAID: "paid", TaskStatus.REFUNDED: "refunded", TaskStatus.SLASHED: "slashed"}
@@ -64,11 +72,45 @@ async def test_a_round_ends_as_it_must_and_the_json_says_what_the_contract_says(
         assert miner["hits"] == settled.hits == recounted
         assert miner["verdict"] == VERDICTS[closed.outcome]
         assert (miner["to_miner_wei"], miner["burned_wei"]) == (closed.to_miner, closed.burned)
+        bundle = Bundle.parse((tmp_path / "run" / "bundles" / f"0x{settled.bundle_hash.hex()}.json").read_bytes())
+        assert check_bundle(bundle) == [], "I7: whoever has the evidence comes to the same verdict"
+        assert (bundle.bundle_hash, bundle.test.hits) == (settled.bundle_hash, settled.hits)
         assert miner["transactions"]["settle"] == "0x" + settled.log.tx_hash.hex()
         assert miner["transactions"]["close"] == "0x" + closed.log.tx_hash.hex()
         gained_wei = miner["balance_after_wei"] - miner["balance_before_wei"]
         gas_wei = closed.to_miner - closed.burned - gained_wei
         assert 0 < gas_wei < REWARD_WEI / 100, "balances move by the verdict and by gas, and by nothing else"
+    assert_no_secret_is_left(tmp_path / "run", report)
+
+
+def assert_no_secret_is_left(directory: Path, report: dict[str, Any]) -> None:
+    """H5, I5, K8, D3: journal, logs and metrics hold no key, salt, token, draw or row; miners keep what they got."""
+    seed = report["seed"].to_bytes(32, "big", signed=True)
+    roles = ["deployer", "payer", "validator"]
+    roles += [f"{kind}/{miner['name']}" for miner in report["miners"] for kind in ("miner", "evidence")]
+    payer, validator = (derive_signer(seed, role).address for role in ("payer", "validator"))
+    rows = default_rows(report["rows"], report["seed"])
+    chain_id, contract, n = report["chain_id"], Address(report["contract"]), len(report["marks"])
+    dataset = (payer, hash_source_data(rows), report["scheme"], n, Canary().w)
+    secrets = {
+        **sentinels.secrets_of_validator(
+            seed, chain_id, contract, validator=validator, tasks=len(report["miners"]), roles=roles
+        ),
+        **sentinels.secrets_of_texts(row.prompt for row in rows),
+        **{f"draw {mark['row_index']}": mark["head"].encode() for mark in report["marks"]},
+        **{
+            f"token for {miner['name']}": sentinels.session_token_prefix(validator, miner["address"])
+            for miner in report["miners"]
+        },
+        "dataset salt": Secrets(seed, chain_id, contract).dataset_salt(*dataset),
+    }
+    assert len(secrets) > 300
+    assert {"journal.sqlite", "log.jsonl", "metrics.prom"} <= {path.name for path in directory.iterdir()}
+    theirs = directory / "miners"
+    assert sentinels.find_in_files(directory, secrets, ignored=[theirs]) == []
+    assert any(line.startswith("dataset salt") for line in sentinels.find_in_files(theirs, secrets)), (
+        "it would be found"
+    )
 
 
 def test_the_same_seed_plants_identical_bytes_and_another_seed_does_not(tmp_path: Path) -> None:

@@ -107,10 +107,10 @@ class Market:
     def replies(self, hits: int) -> list[Hash32]:
         return [mark.head_hash if i < hits else NO_HASH for i, mark in enumerate(self.marks)]
 
-    def transcript(self, replies: Sequence[Hash32]) -> bytes:
+    async def transcript(self, replies: Sequence[Hash32]) -> bytes:
         pairs = [(mark.prompt_hash, reply) for mark, reply in zip(self.marks, replies, strict=True)]
         data = typed_data.transcript(self.task_id, MODEL_HASH, hash_marks(self.leaves), hash_replies(pairs))
-        return EVIDENCE.sign_typed_data(self.contract.domain, data)
+        return await EVIDENCE.sign_typed_data(self.contract.domain, data)
 
     async def open(self, sender: TransactionSender | None = None, expiry: UnixSeconds = FAR_FUTURE) -> None:
         order = OrderMessage(
@@ -124,7 +124,7 @@ class Market:
             7,
             expiry,
         )
-        signature = PAYER.sign_typed_data(self.contract.domain, typed_data.order(order))
+        signature = await PAYER.sign_typed_data(self.contract.domain, typed_data.order(order))
         await self.contract.open_task(sender or self.validator, self.terms, order, signature)
 
     async def submit(self) -> None:
@@ -141,7 +141,7 @@ class Market:
             rows=self.marks,
             proofs=[self.tree.proof(leaf) for leaf in self.leaves] if is_proved else [],
             replies=replies,
-            signature=self.transcript(replies) if signature is None else signature,
+            signature=await self.transcript(replies) if signature is None else signature,
             bundle_hash=BUNDLE_HASH,
         )
         event = decode_log(receipt.logs[0])
@@ -223,7 +223,14 @@ async def test_an_honest_round_is_paid_and_every_event_says_what_was_sent(chain:
         TaskAccepted(logs[4], task_id, EVIDENCE.address),
         ModelSubmitted(logs[5], task_id, MODEL_HASH),
         TaskSettled(
-            logs[6], task_id, market.salt, tuple(market.marks), replies, market.transcript(replies), 13, BUNDLE_HASH
+            logs[6],
+            task_id,
+            market.salt,
+            tuple(market.marks),
+            replies,
+            await market.transcript(replies),
+            13,
+            BUNDLE_HASH,
         ),
         TaskClosed(logs[7], task_id, TaskStatus.PAID, Wei(0), Wei(1_350), Wei(1_000), Wei(0)),
         Withdrawn(logs[8], MINER.address, Wei(1_000)),
@@ -250,7 +257,7 @@ async def test_an_honest_round_is_paid_and_every_event_says_what_was_sent(chain:
 
 async def test_the_contract_and_the_client_agree_on_the_domain(chain: Chain, contract: Touchstone) -> None:
     data = typed_data.session(VALIDATOR.address, MINER.address, 1, FAR_FUTURE)
-    signature = VALIDATOR.sign_typed_data(contract.domain, data)
+    signature = await VALIDATOR.sign_typed_data(contract.domain, data)
     assert recover_typed_data(contract.domain, data, signature) == VALIDATOR.address
     types = ["bytes32", "bytes32", "bytes32", "uint256", "address"]
     type_hash = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
@@ -261,7 +268,7 @@ async def test_the_contract_and_the_client_agree_on_the_domain(chain: Chain, con
 
 async def test_a_payer_opens_under_the_validators_offer(chain: Chain) -> None:
     market = await open_market(chain)
-    signature = VALIDATOR.sign_typed_data(market.contract.domain, typed_data.offer(market.terms, 0, FAR_FUTURE))
+    signature = await VALIDATOR.sign_typed_data(market.contract.domain, typed_data.offer(market.terms, 0, FAR_FUTURE))
     await market.contract.open_task_with_offer(market.payer, market.terms, FAR_FUTURE, signature)
     assert await market.status() is TaskStatus.OPEN
 
@@ -313,7 +320,7 @@ async def test_a_committee_judges_the_weights(chain: Chain) -> None:
     await market.settle(16)
     assert await market.status() is TaskStatus.JUDGING
     data = typed_data.weights_verdict(market.task_id, MODEL_HASH, 15, 8_000, BUNDLE_HASH)
-    signature = MEMBER.sign_typed_data(market.contract.domain, data)
+    signature = await MEMBER.sign_typed_data(market.contract.domain, data)
     verdict = Verdict(15, 8_000, BUNDLE_HASH, signature)
     await market.contract.judge(market.payer, market.terms, 0, committee, [verdict])
     judged, closed = (await market.events())[-2:]
@@ -366,7 +373,7 @@ class BlindSender(TransactionSender):
         fees = {"maxFeePerGas": 10**11, "maxPriorityFeePerGas": 10**9, "gas": 2_000_000}
         call = {"type": 2, "chainId": self.chain.chain_id, "nonce": nonce, "to": to, "value": value_wei, "data": data}
         try:
-            return await self.resume(self._key.sign_transaction(call | fees))
+            return await self.resume(await self._key.sign_transaction(call | fees))
         finally:
             assert await self.chain.nonce(self.address) == nonce + 1, "it was mined"
 
@@ -442,7 +449,7 @@ async def settle_with_another_signature(market: Market, kind: type[TransactionSe
     await market.submit()
     market.validator = kind(market.contract.chain, VALIDATOR)
     await market.settle(
-        16, MEMBER.sign_typed_data(market.contract.domain, typed_data.offer(market.terms, 0, FAR_FUTURE))
+        16, await MEMBER.sign_typed_data(market.contract.domain, typed_data.offer(market.terms, 0, FAR_FUTURE))
     )
 
 
@@ -595,7 +602,7 @@ class LimitedSender(TransactionSender):
         fields = {"type": 2, "chainId": self.chain.chain_id, "to": to, "value": value_wei, "data": data}
         fees = {"maxFeePerGas": 10**11, "maxPriorityFeePerGas": 10**9, "gas": gas_limits_by_selector()[data[:4]]}
         nonce = await self.chain.nonce(self.address)
-        receipt = await self.resume(self._key.sign_transaction(fields | fees | {"nonce": nonce}))
+        receipt = await self.resume(await self._key.sign_transaction(fields | fees | {"nonce": nonce}))
         self.used.setdefault(data[:4], []).append(receipt.gas_used)
         return receipt
 

@@ -17,7 +17,7 @@ from validator.deployment.parameters import Parameters
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, Touchstone, encode_deployment
 from validator.edges.devnet import embedded_node
-from validator.edges.keys import SecretBytes, Signer, dev_mnemonic_signer
+from validator.edges.keys import LocalSigner, SecretBytes, dev_mnemonic_signer
 from validator.errors import BadInput, ChainUnreachable, WithoutReason
 from validator.protocol.commitment import keccak
 from validator.types import Address, BlockNumber
@@ -163,7 +163,7 @@ async def test_a_deployment_that_ran_out_of_gas_is_told_and_then_tried_anew(chai
     signed = await Touchstone.sign_deployment(TransactionSender(chain, DEPLOYER), NETWORK)
     fees = {"gas": 1_000_000, "maxFeePerGas": signed.max_fee_per_gas_wei, "maxPriorityFeePerGas": 1}
     call = {"type": 2, "chainId": chain.chain_id, "nonce": 0, "value": 0, "data": encode_deployment(NETWORK)}
-    raw = DEPLOYER.sign_transaction(call | fees)
+    raw = await DEPLOYER.sign_transaction(call | fees)
     assert signed.creates is not None
     book.path.parent.mkdir()
     book.put(
@@ -211,7 +211,7 @@ async def test_a_balance_that_may_not_suffice_is_refused_before_anything_is_sign
     chain: Chain, book: AddressBook
 ) -> None:
     """O3."""
-    poor = TransactionSender(chain, Signer(SecretBytes(b"\6" * 32)))
+    poor = TransactionSender(chain, LocalSigner(SecretBytes(b"\6" * 32)))
     with pytest.raises(BadInput, match=r"has 0 ETH on chain \d+, and deploying may take 0\.\d+ ETH"):
         await deploy(poor, NETWORK, book, is_another=False, say=lambda _line: None)
     assert book.deployments(await identify(chain)) == []

@@ -16,11 +16,11 @@ from validator.edges import devnet
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Deposited, TaskStatus, Touchstone
 from validator.edges.devnet import anvil_node, embedded_node, open_chain
-from validator.edges.keys import SecretBytes, Signer, dev_mnemonic_signer
+from validator.edges.keys import LocalSigner, SecretBytes, Signer, dev_mnemonic_signer
 from validator.errors import BadInput, ChainUnreachable, Fatal, Reverted
 from validator.types import Address, BlockNumber, TaskId, Wei
 
-STRANGER = Signer(SecretBytes(b"\1" * 32))
+STRANGER = LocalSigner(SecretBytes(b"\1" * 32))
 GRANT_WEI = Wei(devnet.BALANCE_ETHER * 10**18)
 
 
@@ -97,7 +97,8 @@ async def test_a_refusal_shows_its_reason_before_anything_is_sent(
 async def test_a_refusal_in_a_mined_transaction_shows_its_reason(
     chain: Chain, contract: Touchstone, payer: TransactionSender
 ) -> None:
-    raw = _sign(chain, dev_mnemonic_signer(1), contract.address, bytes.fromhex("2e1a7d4d") + (1).to_bytes(32, "big"))
+    call = bytes.fromhex("2e1a7d4d") + (1).to_bytes(32, "big")
+    raw = await _sign(chain, dev_mnemonic_signer(1), contract.address, call)
     with pytest.raises(Reverted) as refusal:
         await TransactionSender(chain, dev_mnemonic_signer(1)).resume(raw)
     assert refusal.value.reason == "credits: too little"
@@ -110,13 +111,14 @@ async def test_a_refusal_without_reason_says_so(chain: Chain, contract: Touchsto
     assert refusal.value.reason == "no reason given"
     with pytest.raises(Reverted) as refusal:
         await TransactionSender(chain, dev_mnemonic_signer(1)).resume(
-            _sign(chain, dev_mnemonic_signer(1), contract.address, call, value_wei=1)
+            await _sign(chain, dev_mnemonic_signer(1), contract.address, call, value_wei=1)
         )
     assert refusal.value.reason == "no reason given"
 
 
 async def test_running_out_of_gas_is_a_refusal(chain: Chain, contract: Touchstone) -> None:
-    raw = _sign(chain, dev_mnemonic_signer(1), contract.address, bytes.fromhex("d0e30db0"), value_wei=1, gas=22_000)
+    call = bytes.fromhex("d0e30db0")
+    raw = await _sign(chain, dev_mnemonic_signer(1), contract.address, call, value_wei=1, gas=22_000)
     with pytest.raises(Reverted):
         await TransactionSender(chain, dev_mnemonic_signer(1)).resume(raw)
 
@@ -276,9 +278,11 @@ async def _wait_until_closed(url: str) -> None:
     pytest.fail(f"something still listens at {url}")
 
 
-def _sign(chain: Chain, signer: Signer, to: Address, data: bytes, *, value_wei: int = 0, gas: int = 100_000) -> bytes:
+async def _sign(
+    chain: Chain, signer: Signer, to: Address, data: bytes, *, value_wei: int = 0, gas: int = 100_000
+) -> bytes:
     """A first transaction of the signer, without the estimate that would refuse it."""
-    return signer.sign_transaction(
+    return await signer.sign_transaction(
         {
             "type": 2,
             "chainId": chain.chain_id,

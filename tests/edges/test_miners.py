@@ -1,7 +1,8 @@
 """A miner as the validator sees it: the right requests, and nothing believed that has not the protocol's form (N13)."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from validator.errors import MinerFault, Transient
 from validator.protocol import typed_data
 from validator.protocol.session import parse_session_token
 from validator.protocol.state import Answer
+from validator.protocol.typed_data import TypedData
 from validator.protocol.wire import parse_probe
 
 SIGNER = dev_mnemonic_signer(0)
@@ -237,6 +239,31 @@ async def test_every_request_carries_a_session_signed_for_this_miner():
     assert before_s + SESSION_LIFETIME_S - 1 <= token.expiry <= time.time() + SESSION_LIFETIME_S
     struct = typed_data.session(token.validator, token.miner, token.nonce, token.expiry)
     assert recover_typed_data(DOMAIN, struct, token.signature) == SIGNER.address
+
+
+class SlowSigner:
+    """A key that takes a moment, as a remote one does, and counts what it signs."""
+
+    address = SIGNER.address
+    signatures = 0
+
+    async def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
+        raise AssertionError(f"a session needs no transaction: {transaction}")
+
+    async def sign_typed_data(self, domain: dict[str, Any], data: TypedData) -> bytes:
+        self.signatures += 1
+        await asyncio.sleep(0)
+        return await SIGNER.sign_typed_data(domain, data)
+
+
+async def test_requests_at_once_share_one_session():
+    miner, signer = Recorder(completion()), SlowSigner()
+    async with serving(miner.handle) as url, HttpClient(DEV) as http:
+        client = MinerClient(http.open_session(url + "/", NO_TLS_KEY), MINER, signer, DOMAIN)
+        await asyncio.gather(*(probe(client) for _ in range(8)))
+    assert signer.signatures == 1
+    assert len(miner.tokens) == 8
+    assert len(set(miner.tokens)) == 1
 
 
 async def test_sessions_are_renewed_with_growing_nonces(monkeypatch):

@@ -19,7 +19,7 @@ from tests.support import require_or_skip
 from validator.config import FeeLimits
 from validator.edges.chain import Chain, Receipt, TransactionSender
 from validator.edges.devnet import anvil_node
-from validator.edges.keys import SecretBytes, Signer, dev_mnemonic_signer
+from validator.edges.keys import LocalSigner, SecretBytes, dev_mnemonic_signer
 from validator.edges.transactions import MAX_IN_FLIGHT, TransactionManager
 from validator.errors import BadInput, Cancelled, Fatal, Reverted, TouchstoneError
 from validator.journal import Identity, Journal
@@ -29,7 +29,7 @@ from validator.types import Address, UnixSeconds
 
 KEY = bytes(range(32))
 SIGNER = dev_mnemonic_signer(1)
-PAYEE = Signer(SecretBytes(b"\2" * 32)).address
+PAYEE = LocalSigner(SecretBytes(b"\2" * 32)).address
 GAS_LIMITS = {b"": 50_000}
 EFFECTS = [SendProbe(f.TASK_ID, ordinal) for ordinal in range(40)]
 SLOW = FeeLimits(resend_after_s=3600, bump_after_s=3600)
@@ -151,9 +151,10 @@ async def opened(path: Path) -> AsyncIterator[World]:
         yield world
 
 
-def open_journal(path: Path) -> Journal:
+def open_journal(path: Path, *, despite_stop: bool = False) -> Journal:
     """A journal that knows every effect of EFFECTS."""
-    journal = Journal(path, KEY, Identity(31337, f.CONTRACT, Address(SIGNER.address)))
+    identity = Identity(31337, f.CONTRACT, Address(SIGNER.address))
+    journal = Journal(path, KEY, identity, despite_stop=despite_stop)
     if journal.is_new:
         journal.record(f.PLANNED, EFFECTS)
     return journal

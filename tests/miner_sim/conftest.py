@@ -52,7 +52,7 @@ async def miners(world: World, homes: Path) -> AsyncIterator[dict[str, RunningMi
 async def delivered(world: World, miners: dict[str, RunningMiner]) -> Delivered:
     """A task that the honest miner has accepted, trained for and submitted; nothing has been asked yet."""
     miner = miners["honest"]
-    client = world.client(miner)
+    client = await world.client(miner)
     task = await world.open_task(miner.address)
     job = await until_finished(client, await deliver(client, task))
     assert job.status == "succeeded", job.error

@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from miner_sim import door, gate, server
+from miner_sim import gate, server
 from miner_sim.config import MinerConfig
-from miner_sim.door import Door, serving
 from miner_sim.fleet import RunningMiner, running_fleet
 from miner_sim.tls import TlsIdentity
 from tests.miner_sim.world import ETHER, WITH_RUNNING_MINERS, World, evidence_key, new_signer, private_key
+from validator import door
 from validator.config import DEV
+from validator.door import Door, serving
 from validator.edges.devnet import embedded_node
 from validator.edges.http import HttpClient
 from validator.edges.miners import MinerClient
@@ -203,7 +204,7 @@ async def test_nobody_is_asked_for_a_body_before_the_token_is_found_good(
 
 async def test_a_known_validator_is_asked_for_its_body(world: World, miner: RunningMiner) -> None:
     body = b'{"model":"nothing"}'
-    token = world.session(miner.address).encode()
+    token = (await world.session(miner.address)).encode()
     head = (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: miner\r\nExpect: 100-continue\r\n"
         b"Authorization: Bearer " + token + b"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
@@ -235,7 +236,7 @@ async def test_a_known_validators_body_that_drips_is_refused(
     """N1: a stake buys no time without end."""
     monkeypatch.setattr(server, "RECEIVE_GRACE_SECONDS", 0.2)
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: miner\r\nAuthorization: Bearer {world.session(miner.address)}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: miner\r\nAuthorization: Bearer {await world.session(miner.address)}\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n--x\r\n"
     )
     assert (await send(miner, head.encode())).startswith(b"HTTP/1.1 408 ")
@@ -247,7 +248,7 @@ async def test_a_known_validators_broken_body_ends_its_own_connection_only(
 ) -> None:
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nHost: miner\r\nTransfer-Encoding: chunked\r\n"
-        f"Authorization: Bearer {world.session(miner.address)}\r\n\r\n"
+        f"Authorization: Bearer {await world.session(miner.address)}\r\n\r\n"
     )
     with caplog.at_level(logging.WARNING):
         answer = await send(miner, head.encode(), body)
@@ -260,7 +261,7 @@ async def test_a_compressed_body_is_not_unpacked(world: World, miner: RunningMin
     """N3."""
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nHost: miner\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n"
-        f"Authorization: Bearer {world.session(miner.address)}\r\n\r\n"
+        f"Authorization: Bearer {await world.session(miner.address)}\r\n\r\n"
     )
     answer = await send(miner, head.encode(), b"\x1f\x8b\x08\x00")
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -272,8 +273,8 @@ async def test_a_crowd_of_unknown_validators_keeps_no_known_one_out(
     """Keys cost nothing: few wait for the chain at a time, the others are told to come back."""
     monkeypatch.setattr(gate, "MAX_STRANGERS", 2)
     request = "GET /v1/models HTTP/1.1\r\nHost: miner\r\nAuthorization: Bearer {}\r\n\r\n"
-    crowd = [request.format(world.session(miner.address, signer=new_signer())).encode() for _ in range(20)]
-    known = request.format(world.session(miner.address)).encode()
+    crowd = [request.format(await world.session(miner.address, signer=new_signer())).encode() for _ in range(20)]
+    known = request.format(await world.session(miner.address)).encode()
     assert (await send(miner, known)).startswith(b"HTTP/1.1 200 ")
     *answers, answer = await asyncio.gather(*(send(miner, each) for each in crowd), send(miner, known))
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -295,7 +296,7 @@ async def test_a_refusal_says_nothing_of_the_miners_node(tmp_path: Path) -> None
         )
         fleet = running_fleet(world.fleet_config(tmp_path, [config]))
         (miner,) = await fleet.__aenter__()
-        token = world.session(miner.address)
+        token = await world.session(miner.address)
     try:
         async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(miner.url).port)

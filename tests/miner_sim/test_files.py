@@ -19,7 +19,7 @@ async def upload(world: World, miner: RunningMiner, *parts: str, purpose: str = 
             form.add_field("file", b"x" * 100, filename="x.jsonl")
         else:
             form.add_field(part, purpose)
-    headers = {"Authorization": f"Bearer {world.session(miner.address)}"}
+    headers = {"Authorization": f"Bearer {await world.session(miner.address)}"}
     async with ClientSession() as http, http.post(f"{miner.url}/v1/files", data=form, headers=headers) as response:
         body = await response.json()
         return response.status, body.get("id") or body["error"]["message"]
@@ -76,7 +76,7 @@ async def test_a_file_over_the_cap_is_refused_and_leaves_nothing(
 async def test_what_is_no_multipart_upload_is_refused(
     world: World, miner: RunningMiner, content_type: str, body: bytes
 ) -> None:
-    headers = {"Authorization": f"Bearer {world.session(miner.address)}", "Content-Type": content_type}
+    headers = {"Authorization": f"Bearer {await world.session(miner.address)}", "Content-Type": content_type}
     async with ClientSession() as http, http.post(f"{miner.url}/v1/files", data=body, headers=headers) as response:
         assert response.status == 400
         assert (await response.json())["error"]["type"] == "invalid_request_error"

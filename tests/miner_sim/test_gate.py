@@ -40,22 +40,22 @@ async def test_what_is_no_token_is_refused(miner: RunningMiner, token: str) -> N
 
 
 async def test_an_expired_token_is_refused(world: World, miner: RunningMiner) -> None:
-    await assert_refused(world, miner, world.session(miner.address, lifetime_s=-1), "expired")
+    await assert_refused(world, miner, await world.session(miner.address, lifetime_s=-1), "expired")
 
 
 async def test_a_token_for_another_miner_is_refused(
     world: World, miner: RunningMiner, miners: dict[str, RunningMiner]
 ) -> None:
-    await assert_refused(world, miner, world.session(miners["honest"].address), "another miner")
+    await assert_refused(world, miner, await world.session(miners["honest"].address), "another miner")
 
 
 async def test_a_token_signed_by_somebody_else_is_refused(world: World, miner: RunningMiner) -> None:
-    token = world.session(miner.address, signer=world.stranger, claims=world.validator.address)
+    token = await world.session(miner.address, signer=world.stranger, claims=world.validator.address)
     await assert_refused(world, miner, token, "not signed")
 
 
 async def test_a_token_with_a_lower_nonce_than_the_highest_seen_is_a_replay(world: World, miner: RunningMiner) -> None:
-    older, newer = (world.session(miner.address) for _ in range(2))
+    older, newer = [await world.session(miner.address) for _ in range(2)]
     for token in (older, newer, newer):
         await world.client_with(miner, token).models.list()
     await assert_refused(world, miner, older, "replaced")
@@ -65,7 +65,7 @@ async def test_a_validator_with_nothing_in_the_contract_is_refused_until_it_depo
     world: World, miner: RunningMiner
 ) -> None:
     newcomer = new_signer()
-    token = world.session(miner.address, signer=newcomer)
+    token = await world.session(miner.address, signer=newcomer)
     await assert_refused(world, miner, token, "no credit")
     await world.senders[world.payer.address].send(newcomer.address, value_wei=Wei(ETHER))
     await world.contract.deposit(TransactionSender(world.chain, newcomer), Wei(1))

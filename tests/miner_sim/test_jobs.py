@@ -6,6 +6,7 @@ from pathlib import Path
 
 import openai
 import pytest
+import pytest_asyncio
 
 from miner_sim.fleet import RunningMiner
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
@@ -21,9 +22,9 @@ def miner(miners: dict[str, RunningMiner]) -> RunningMiner:
     return miners["base"]
 
 
-@pytest.fixture
-def client(world: World, miner: RunningMiner) -> openai.AsyncOpenAI:
-    return world.client(miner)
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(world: World, miner: RunningMiner) -> openai.AsyncOpenAI:
+    return await world.client(miner)
 
 
 async def assert_not_accepted(world: World, client: openai.AsyncOpenAI, delivered: Task, code: str) -> None:
@@ -101,7 +102,7 @@ async def test_another_spec_than_the_terms_name_fails_the_job_without_accept(
 
 async def test_a_task_of_another_validator_fails_the_job_without_accept(world: World, miner: RunningMiner) -> None:
     task = await world.open_task(miner.address)
-    await assert_not_accepted(world, world.client(miner, signer=world.stranger), task, "foreign_task")
+    await assert_not_accepted(world, await world.client(miner, signer=world.stranger), task, "foreign_task")
 
 
 async def test_a_file_that_is_no_training_file_fails_the_job_without_accept(
@@ -136,7 +137,10 @@ async def test_a_job_can_be_cancelled_before_it_is_accepted(
         ({"metadata": {}}, "metadata.spec"),
         ({"spec": compact(SPEC | {"epochs": 0})}, "epochs"),
         ({"spec": compact(SPEC | {"learning_rate": 2})}, "learning_rate"),
-        ({"spec": compact(SPEC | {"method": "lora"})}, "method"),
+        ({"spec": compact(SPEC | {"method": "ia3"})}, "method"),
+        ({"spec": compact(SPEC | {"method": "lora"})}, "a rank is named exactly where the method is lora"),
+        ({"spec": compact(SPEC | {"method": "lora", "rank": 257})}, "rank"),
+        ({"spec": compact(SPEC | {"rank": 8})}, "a rank is named exactly where the method is lora"),
         ({"spec": compact(SPEC | {"base_model": "other"})}, "trains 'base_model' only"),
         ({"spec": compact(SPEC | {"dropout": 1})}, "dropout"),
         ({"spec": "{"}, "not valid JSON"),
@@ -164,7 +168,7 @@ async def test_every_strategy_notes_the_rows_that_it_really_trained_on(
     world: World, miners: dict[str, RunningMiner], homes: Path, delivered: Delivered
 ) -> None:
     async def trained_rows(name: str) -> list[int]:
-        task, client = await world.open_task(miners[name].address), world.client(miners[name])
+        task, client = await world.open_task(miners[name].address), await world.client(miners[name])
         job = await until_finished(client, await deliver(client, task))
         assert job.status == "succeeded", job.error
         return json.loads((homes / name / "jobs" / job.id / "trained_rows.json").read_text())

@@ -90,7 +90,7 @@ async def test_a_finished_job_cannot_be_cancelled(delivered: Delivered) -> None:
 async def test_another_staked_validator_sees_nothing_of_it(
     world: World, miners: dict[str, RunningMiner], delivered: Delivered
 ) -> None:
-    other = world.client(miners["honest"], signer=world.stranger)
+    other = await world.client(miners["honest"], signer=world.stranger)
     assert [file async for file in other.files.list()] == []
     assert [job async for job in other.fine_tuning.jobs.list()] == []
     assert [model.id async for model in other.models.list()] == [SPEC["base_model"]]

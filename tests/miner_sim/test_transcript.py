@@ -31,7 +31,7 @@ pytestmark = WITH_RUNNING_MINERS
 async def delivered(world: World, miners: dict[str, RunningMiner]) -> Delivered:
     """A task of the base miner's, which answers at once, probed in full."""
     miner = miners["base"]
-    client = world.client(miner)
+    client = await world.client(miner)
     task = await world.open_task(miner.address)
     delivered = Delivered(task, miner, client, await until_finished(client, await deliver(client, task)))
     for _, row in delivered.task.marks:
@@ -129,7 +129,7 @@ async def test_a_prompt_that_was_never_asked_is_not_signed_as_a_miss(
 ) -> None:
     """V5."""
     miner = miners["base"]
-    client = world.client(miner)
+    client = await world.client(miner)
     task = await world.open_task(miner.address)
     fresh = Delivered(task, miner, client, await until_finished(client, await deliver(client, task)))
     status, body, _ = await fresh.transcript(task.prompt_hashes)
@@ -137,7 +137,7 @@ async def test_a_prompt_that_was_never_asked_is_not_signed_as_a_miss(
 
 
 async def test_another_validator_gets_no_transcript(world: World, delivered: Delivered) -> None:
-    stranger = world.client(delivered.miner, signer=world.stranger)
+    stranger = await world.client(delivered.miner, signer=world.stranger)
     foreign = Delivered(delivered.task, delivered.miner, stranger, delivered.job)
     assert (await foreign.transcript(delivered.task.prompt_hashes))[0] == 404
 
@@ -163,7 +163,7 @@ async def test_a_restarted_miner_repeats_its_signature_and_signs_no_other(
     answers = AnswerBook(tmp_path / "answers.jsonl")
     for _, row in task.marks:
         await answers.answer("ft:model", row.prompt, answer)
-    signed = start().sign(model, prompt_hashes)
-    assert start().sign(model, prompt_hashes) == signed
+    signed = await start().sign(model, prompt_hashes)
+    assert await start().sign(model, prompt_hashes) == signed
     with pytest.raises(Refusal, match="another transcript"):
-        start().sign(model, prompt_hashes[::-1])
+        await start().sign(model, prompt_hashes[::-1])

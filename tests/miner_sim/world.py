@@ -18,7 +18,7 @@ from miner_sim.config import FleetConfig, MinerConfig
 from miner_sim.fleet import RunningMiner
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, TaskOpened, Touchstone
-from validator.edges.keys import DEV_HD_PATH, DEV_MNEMONIC, SecretBytes, Signer, dev_mnemonic_signer
+from validator.edges.keys import DEV_HD_PATH, DEV_MNEMONIC, LocalSigner, SecretBytes, Signer, dev_mnemonic_signer
 from validator.protocol import typed_data
 from validator.protocol.commitment import (
     MerkleTree,
@@ -32,6 +32,7 @@ from validator.protocol.commitment import (
     hash_spec,
 )
 from validator.protocol.session import SessionToken
+from validator.protocol.state import Weights
 from validator.protocol.wire import encode_training_file
 from validator.types import Address, Hash32, TaskId, UnixSeconds, Wei
 
@@ -79,13 +80,14 @@ class Task:
     dataset_salt: Hash32
     salt: Hash32
     marks: Sequence[tuple[RowHashes, Row]]
+    spec: str = field(default_factory=lambda: compact(SPEC))
 
     @property
     def metadata(self) -> dict[str, str]:
         return {
             "task_id": "0x" + self.task_id.hex(),
             "dataset_salt": "0x" + self.dataset_salt.hex(),
-            "spec": compact(SPEC),
+            "spec": self.spec,
         }
 
     @property
@@ -133,7 +135,9 @@ class World:
             miners=list(miners),
         )
 
-    async def open_task(self, miner: Address, rows: Sequence[Row] | None = None, spec: str = compact(SPEC)) -> Task:
+    async def open_task(
+        self, miner: Address, rows: Sequence[Row] | None = None, spec: str = compact(SPEC), weights: int = 0
+    ) -> Task:
         """Open a task for a miner, by the payer's order, and deliver nothing yet."""
         rows = make_rows() if rows is None else rows
         dataset_salt, salt = Hash32(os.urandom(32)), Hash32(os.urandom(32))
@@ -171,10 +175,10 @@ class World:
             dataset_root=root,
             commitment=commitment,
             spec_hash=hash_spec(spec),
-            weights=0,
+            weights=weights,
             min_coverage_bps=0,
             committee_hash=Hash32(bytes(32)),
-            quorum=0,
+            quorum=int(weights == Weights.JUDGED),
             **{f"{state}_seconds": LONG for state in _STATES},
         )
         order = typed_data.OrderMessage(
@@ -188,7 +192,7 @@ class World:
             next(_order_nonces),
             UnixSeconds(int(time.time()) + LONG),
         )
-        signature = self.payer.sign_typed_data(self.contract.domain, typed_data.order(order))
+        signature = await self.payer.sign_typed_data(self.contract.domain, typed_data.order(order))
         receipt = await self.contract.open_task(self.senders[self.validator.address], terms, order, signature)
         [opened] = [
             event
@@ -197,7 +201,7 @@ class World:
         ]
         return Task(opened.task_id, terms, opened.validator_nonce, rows, dataset_salt, salt, marks)
 
-    def session(
+    async def session(
         self,
         miner: Address,
         *,
@@ -212,12 +216,12 @@ class World:
         nonce = next(_session_nonces) if nonce is None else nonce
         expiry = UnixSeconds(int(time.time()) + lifetime_s)
         message = typed_data.session(validator_, miner, nonce, expiry)
-        signature = signer.sign_typed_data(self.contract.domain, message)
+        signature = await signer.sign_typed_data(self.contract.domain, message)
         return SessionToken(validator_, miner, nonce, expiry, signature).encode()
 
-    def client(self, miner: RunningMiner, **session: Any) -> AsyncOpenAI:
+    async def client(self, miner: RunningMiner, **session: Any) -> AsyncOpenAI:
         """The real OpenAI client, its API key a session token."""
-        return self.client_with(miner, self.session(miner.address, **session))
+        return self.client_with(miner, await self.session(miner.address, **session))
 
     def client_with(self, miner: RunningMiner, token: str) -> AsyncOpenAI:
         # Never left to the garbage collector: a client that it finds unclosed closes file descriptors by number later,
@@ -235,8 +239,8 @@ class World:
 _STATES = ("accept", "train", "submitted", "challenged", "answered", "judging", "dispute")
 
 
-def new_signer() -> Signer:
-    return Signer(SecretBytes(os.urandom(32)))
+def new_signer() -> LocalSigner:
+    return LocalSigner(SecretBytes(os.urandom(32)))
 
 
 def change_one_byte(task: Task) -> Task:

@@ -18,7 +18,8 @@ from validator.deployment.parameters import choose_network, describe_network, de
 from validator.deployment.verify import verify
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Immutables, Touchstone
-from validator.edges.keys import Signer, load_key_file, load_keystore
+from validator.edges.key_files import load_key_file, load_keystore
+from validator.edges.keys import LocalSigner
 from validator.errors import BadInput
 from validator.files import check_writable, write_whole
 from validator.types import Address
@@ -138,7 +139,7 @@ async def _connected(rpc: str) -> AsyncIterator[Chain]:
         await chain.aclose()
 
 
-def _load_signer(keystore: Path | None, password_file: Path | None, key_file: Path | None) -> Signer:
+def _load_signer(keystore: Path | None, password_file: Path | None, key_file: Path | None) -> LocalSigner:
     match keystore, password_file, key_file:
         case None, None, Path():
             return load_key_file(key_file)

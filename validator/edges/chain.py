@@ -1,56 +1,28 @@
-"""One EVM node behind a JSON-RPC URL: reads, raw sends, and a sender for whoever can sign anew after a failure.
+"""An EVM chain behind the JSON-RPC URLs of its nodes, and a sender for whoever can sign anew after a failure.
 
-Rules kept: the only importer of web3's client, so every foreign exception ends here as ChainUnreachable, Transient,
-Fatal or Reverted; a transaction is never sent blindly twice; a URL, which may hold an access key, is never printed
-beyond its host. Requests go through web3's HTTP provider as plain JSON-RPC: without web3's middleware nothing resolves
-names, follows CCIP links or fills in fields on its own. Reading and sending stay in one module, though it is long,
-because they share that one translation.
+Rules kept: nobody who reads here notices how many nodes there are. What money depends on (final blocks and what is in
+them, what the contract says or would refuse) counts if two of them say so; the rest is asked of the healthiest
+(`nodes.py`, and `rpc_node.py` for each of them). A transaction is never sent blindly twice. Reading and sending stay in
+one module, though it is long, because the simulated miners need both and nothing else of a chain.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from json import JSONDecodeError
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
-from aiohttp import ClientError, ClientResponseError, ClientTimeout
-from eth_abi.abi import decode as abi_decode
-from eth_abi.exceptions import DecodingError
-from eth_utils.address import to_checksum_address
-from web3 import AsyncHTTPProvider
-from web3.providers.rpc.utils import ExceptionRetryConfiguration
-from web3.types import RPCEndpoint
-from web3.utils import get_create_address
+import rlp
+from eth_utils.address import to_canonical_address, to_checksum_address
 
-from validator.errors import BadInput, ChainUnreachable, Fatal, Reverted, Transient, WithoutReason
+from validator.config import DEV_CHAIN_IDS
+from validator.edges.keys import Signer
+from validator.edges.nodes import Nodes
+from validator.edges.rpc_node import NO_REASON, AnswerTooLarge, Node, read_bytes, read_int, write_hex
+from validator.errors import Fatal, NodeFault, Reverted, Transient, WithoutReason
 from validator.protocol.commitment import keccak
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
 
 T = TypeVar("T")
-
-DEV_CHAIN_IDS = frozenset({31337, 1337, 131277322940537})
-"""Anvil and Hardhat, geth --dev, eth-tester: the only chains on which the `dev` profile is allowed."""
-
-REQUEST_TIMEOUT = ClientTimeout(total=30, sock_connect=5)
-READ_ATTEMPTS = 3
-READ_BACKOFF_S = 0.125
-READ_METHODS = (
-    "eth_blockNumber",
-    "eth_call",
-    "eth_chainId",
-    "eth_estimateGas",
-    "eth_getBalance",
-    "eth_getBlockByNumber",
-    "eth_getCode",
-    "eth_getLogs",
-    "eth_getTransactionByHash",
-    "eth_getTransactionCount",
-    "eth_getTransactionReceipt",
-    "eth_maxPriorityFeePerGas",
-)
-"""What may be repeated after a lost connection. `eth_sendRawTransaction` may not: its first answer is the true one."""
 
 MAX_LOG_RANGE_BLOCKS = 1_000
 GAS_CEILING = 16_000_000
@@ -59,16 +31,6 @@ GAS_CEILING = 16_000_000
 RECEIPT_TIMEOUT_S = 180.0
 RECEIPT_POLL_S = 0.02, 1.0
 """First and longest pause between two looks for a receipt."""
-
-RATE_LIMITED_STATUS = 429
-EXECUTION_REVERTED = 3
-LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, INTERNAL_ERROR = -32005, -32002, -32603
-"""JSON-RPC error codes: geth's for reverts, EIP-1474 for those that may pass."""
-
-NO_REASON = "no reason given"
-ERROR_SELECTOR = bytes.fromhex("08c379a0")
-PANIC_SELECTOR = bytes.fromhex("4e487b71")
-"""Of `Error(string)` and `Panic(uint256)`, the two standard revert payloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,87 +109,38 @@ class Fees:
         return Wei(2 * self.base_fee_wei + self.priority_fee_wei)
 
 
-class _JsonRpc:
-    """Requests to one node, and the translation of everything foreign that may come of them."""
+class Chain:
+    """Reads from a chain. Every method may raise ChainUnreachable, Transient or Fatal, and `call` Reverted."""
 
-    def __init__(self, provider: AsyncHTTPProvider, node: str) -> None:
-        self._provider = provider
-        self._node = node
-
-    async def aclose(self) -> None:
-        """Close the connections to the node."""
-        await self._provider.disconnect()
-
-    async def ask(self, parse: Callable[[Any], T], method: str, *params: Any) -> T:
-        """One JSON-RPC request and its result as `parse` reads it; where foreign exceptions are translated."""
-        result = await self._request(method, params)
-        try:
-            return parse(result)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Fatal(f"{self._node} gave a malformed answer to {method}") from error
-
-    async def _request(self, method: str, params: tuple[Any, ...]) -> Any:
-        match await self._exchange(method, params):
-            case {"error": {"code": int(code), "message": str(message)} as error_object}:
-                raise self._translate(code, message, error_object.get("data"))
-            case {"result": result}:
-                return result
-        raise Fatal(f"{self._node} does not speak JSON-RPC")
-
-    async def _exchange(self, method: str, params: tuple[Any, ...]) -> Mapping[str, Any]:
-        # `from None`: aiohttp's messages quote the whole URL, and with it a provider's access key.
-        try:
-            return await self._provider.make_request(RPCEndpoint(method), params)
-        except ClientResponseError as error:
-            if error.status == RATE_LIMITED_STATUS or error.status >= 500:
-                raise Transient(f"{self._node} is busy: HTTP status {error.status}") from None
-            raise Fatal(f"{self._node} refuses requests: HTTP status {error.status}") from None
-        except (ClientError, TimeoutError, OSError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise ChainUnreachable(f"no answer from {self._node}: {reason}") from None
-        except (JSONDecodeError, UnicodeDecodeError):
-            raise Fatal(f"{self._node} does not speak JSON-RPC") from None
-
-    def _translate(self, code: int, message: str, data: Any) -> Fatal | Transient:
-        # geth gives a revert without data the general code -32000, so there its fixed message must do.
-        if code == EXECUTION_REVERTED or message == "execution reverted":
-            return _reverted(data)
-        text = f"{self._node}: {message} (JSON-RPC error {code})"
-        is_passing = code in (LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, INTERNAL_ERROR)
-        return Transient(text) if is_passing else Fatal(text)
-
-
-class Chain(_JsonRpc):
-    """Reads from one node. Every method may raise ChainUnreachable, Transient or Fatal, and `call` Reverted."""
-
-    def __init__(self, provider: AsyncHTTPProvider, node: str, chain_id: int) -> None:
-        super().__init__(provider, node)
-        self.chain_id = chain_id
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self.chain_id = nodes.chain_id
 
     @classmethod
-    async def connect(cls, url: str) -> "Chain":
-        """Open the node at `url` and ask it for its chain id.
+    async def connect(cls, urls: str | Sequence[str]) -> "Chain":
+        """Open the node at a URL, or several nodes of one chain, and ask each for its chain id.
 
-        BadInput if this is no HTTP URL or no Ethereum node, ChainUnreachable if nothing answers.
+        BadInput if one is no HTTP URL or no Ethereum node, or they are on different chains; ChainUnreachable if none
+        answers.
         """
-        node = _describe_node(url)
-        retry = ExceptionRetryConfiguration(
-            errors=(ClientError, TimeoutError, OSError),
-            retries=READ_ATTEMPTS,
-            backoff_factor=READ_BACKOFF_S,
-            method_allowlist=READ_METHODS,
-        )
-        options = {"timeout": REQUEST_TIMEOUT, "allow_redirects": False}
-        provider = AsyncHTTPProvider(url, request_kwargs=options, exception_retry_configuration=retry)
-        try:
-            chain_id = await _JsonRpc(provider, node).ask(_int, "eth_chainId")
-        except Fatal:
-            await provider.disconnect()
-            raise BadInput(f"what answers at {node} is not an Ethereum node") from None
-        except Transient:
-            await provider.disconnect()
-            raise
-        return cls(provider, node, chain_id)
+        return cls(await Nodes.connect([urls] if isinstance(urls, str) else urls))
+
+    async def aclose(self) -> None:
+        """Close the connections to all nodes."""
+        await self._nodes.aclose()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """For whoever shows how they are."""
+        return self._nodes.all
+
+    async def ask(self, parse: Callable[[Any], T], method: str, *params: Any) -> T:
+        """One JSON-RPC request, to one node, and its result as `parse` reads it."""
+        return await self._nodes.ask(parse, method, *params)
+
+    async def compare_heads(self) -> None:
+        """Find out which nodes stand still (R10)."""
+        await self._nodes.compare_heads()
 
     @property
     def is_dev_chain(self) -> bool:
@@ -237,92 +150,152 @@ class Chain(_JsonRpc):
         """The newest block; it may yet be reorganised away."""
         return await self._block("latest")
 
-    async def finalized(self, depth: int | None) -> Block:
-        """The newest block that is taken for final.
+    async def is_past(self, time_s: UnixSeconds) -> bool:
+        """Whether the chain's newest block is later than that second, by the word of two nodes."""
+        return await self._nodes.reached(_timestamp, "eth_getBlockByNumber", "latest", False) > time_s
 
-        The node's own `finalized` tag where `depth` is None, else the block `depth` below the head (`dev` profile).
+    async def finalized(self, depth: int | None) -> Block:
+        """The newest block that is taken for final, the same one by the word of two nodes.
+
+        The nodes' own `finalized` tag where `depth` is None, else the block `depth` below the head (`dev` profile).
         """
-        if depth is None:
-            return await self._block("finalized")
-        return await self.block(BlockNumber(max(0, (await self.head()).number - depth)))
+        tag = "finalized" if depth is None else "latest"
+        if len(self.nodes) == 1 and not depth:
+            return await self._block(tag)
+        number = await self._nodes.reached(_number, "eth_getBlockByNumber", tag, False)
+        return await self.final_block(BlockNumber(max(0, number - (depth or 0))))
 
     async def block(self, number: BlockNumber) -> Block:
         return await self._block(hex(number))
 
-    async def logs(self, address: Address, from_block: BlockNumber, to_block: BlockNumber) -> list[Log]:
-        """Every log of a contract from one block to another, both included, in the order of the chain."""
+    async def final_block(self, number: BlockNumber) -> Block:
+        """A block that cannot change any more, by the word of two nodes."""
+        return _existing(await self._nodes.agree(_optional(_parse_block), *_block_query(hex(number))), hex(number))
+
+    async def logs(
+        self,
+        address: Address,
+        from_block: BlockNumber,
+        to_block: BlockNumber,
+        topics: Sequence[Hash32 | None] = (),
+    ) -> list[Log]:
+        """Every log of a contract from one block to another, both included, by the word of two nodes, in chain order.
+
+        `topics` narrows it to the logs that have these topics where one is given.
+        """
         logs = []
         for start in range(from_block, to_block + 1, MAX_LOG_RANGE_BLOCKS):
             end = min(start + MAX_LOG_RANGE_BLOCKS - 1, to_block)
-            query = {"address": address, "fromBlock": hex(start), "toBlock": hex(end)}
-            logs += await self.ask(_parse_logs, "eth_getLogs", query)
+            logs += await self._logs_of_range(address, BlockNumber(start), BlockNumber(end), topics)
         return logs
 
-    async def call(self, to: Address, data: bytes, sender: Address | None = None) -> bytes:
-        """What a contract function returns on the newest block; Reverted if it refuses."""
-        transaction = {"to": to, "data": _hex(data)} | ({"from": sender} if sender else {})
-        return await self.ask(_bytes, "eth_call", transaction, "latest")
+    async def _logs_of_range(
+        self, address: Address, start: BlockNumber, end: BlockNumber, topics: Sequence[Hash32 | None]
+    ) -> list[Log]:
+        query = {
+            "address": address,
+            "fromBlock": hex(start),
+            "toBlock": hex(end),
+            "topics": [topic and write_hex(topic) for topic in topics],
+        }
+        try:
+            found = await self._nodes.agree(_parse_logs, "eth_getLogs", query)
+        except AnswerTooLarge:
+            if start == end:
+                raise
+            middle = BlockNumber((start + end) // 2)
+            first = await self._logs_of_range(address, start, middle, topics)
+            return first + await self._logs_of_range(address, BlockNumber(middle + 1), end, topics)
+        for log in found:
+            if log.address != address or not start <= log.block_number <= end:
+                raise NodeFault(
+                    f"a node gives a log of {log.address} in block {log.block_number}, and nobody asked for it"
+                )
+        return found
+
+    async def call(
+        self, to: Address, data: bytes, sender: Address | None = None, *, at: BlockNumber | None = None
+    ) -> bytes:
+        """What a contract function returns on the newest block, or on that of a number; Reverted if it refuses.
+
+        By the word of two nodes.
+        """
+        transaction = {"to": to, "data": write_hex(data)} | ({"from": sender} if sender else {})
+        return await self._nodes.agree(read_bytes, "eth_call", transaction, "latest" if at is None else hex(at))
 
     async def balance_wei(self, address: Address) -> Wei:
-        return Wei(await self.ask(_int, "eth_getBalance", address, "latest"))
+        return Wei(await self.ask(read_int, "eth_getBalance", address, "latest"))
 
     async def nonce(self, address: Address, depth: int | None = 0) -> int:
-        """How many transactions of `address` are mined, up to the block that `finalized(depth)` would give."""
-        tag = "latest" if depth == 0 else hex((await self.finalized(depth)).number)
-        return await self.ask(_int, "eth_getTransactionCount", address, tag)
+        """How many transactions of `address` are mined; up to the block of `finalized(depth)` where that is not 0."""
+        if depth == 0:
+            return await self.ask(read_int, "eth_getTransactionCount", address, "latest")
+        tag = hex((await self.finalized(depth)).number)
+        return await self._nodes.agree(read_int, "eth_getTransactionCount", address, tag)
+
+    async def has_nonce(self, address: Address, count: int) -> bool:
+        """Whether that many transactions of `address` are mined, by the word of two nodes."""
+        return await self._nodes.reached(read_int, "eth_getTransactionCount", address, "latest") >= count
 
     async def code_at(self, address: Address) -> bytes:
-        """The code of the contract at `address`, empty where there is none."""
-        return await self.ask(_bytes, "eth_getCode", address, "latest")
+        """The code of the contract at `address`, empty where there is none, by the word of two nodes."""
+        return await self._nodes.agree(read_bytes, "eth_getCode", address, "latest")
 
     async def fees(self) -> Fees:
         """What a transaction needs now."""
         base_fee_wei = (await self.head()).base_fee_wei
-        return Fees(base_fee_wei, Wei(await self.ask(_int, "eth_maxPriorityFeePerGas")))
+        return Fees(base_fee_wei, Wei(await self.ask(read_int, "eth_maxPriorityFeePerGas")))
 
-    async def preflight(self, sender: Address, to: Address, data: bytes, value_wei: int, gas_limit: int) -> None:
-        """Reverted if the contract would refuse this transaction after all that waits to be mined."""
-        call = {"from": sender, "to": to, "data": _hex(data), "value": hex(value_wei), "gas": hex(gas_limit)}
-        await self.ask(_bytes, "eth_call", call, "pending")
+    async def preflight(
+        self, sender: Address, to: Address, data: bytes, value_wei: int, gas_limit: int, *, tag: str = "pending"
+    ) -> None:
+        """Reverted if the contract would refuse this transaction, by the word of two nodes; one that would not will do.
+
+        `tag` is "latest", or "pending" for after all that waits to be mined.
+        """
+        call = {"from": sender, "to": to, "data": write_hex(data), "value": hex(value_wei), "gas": hex(gas_limit)}
+        await self._nodes.refused(read_bytes, "eth_call", call, tag)
 
     async def broadcast(self, raw: bytes) -> str | None:
-        """Hand signed bytes to the node: None if it took them, else its own words.
+        """Hand signed bytes to every node: None if one took them, else the words of one that did not.
 
         Whatever is said or raised, the bytes may be on their way.
         """
-        match await self._exchange("eth_sendRawTransaction", (_hex(raw),)):
-            case {"error": {"message": str(message)}}:
-                return message
-            case {"result": _}:
-                return None
-        raise Fatal(f"{self._node} does not speak JSON-RPC")
+        return await self._nodes.broadcast(raw)
 
     async def find_receipt(self, tx_hash: Hash32) -> Receipt | None:
         """The receipt of a mined transaction, None if the node does not know it (any more)."""
-        return await self.ask(_optional(_parse_receipt), "eth_getTransactionReceipt", _hex(tx_hash))
+        return await self.ask(_optional(_parse_receipt), "eth_getTransactionReceipt", write_hex(tx_hash))
+
+    async def final_receipt(self, tx_hash: Hash32) -> Receipt | None:
+        """As `find_receipt`, of what is in a final block or nowhere, by the word of two nodes."""
+        receipt = await self._nodes.agree(_optional(_parse_receipt), "eth_getTransactionReceipt", write_hex(tx_hash))
+        if receipt is not None and (await self.final_block(receipt.block_number)).hash != receipt.block_hash:
+            raise Transient(f"the receipt of {write_hex(tx_hash)} is from a block that is not in the chain")
+        return receipt
 
     async def receipt(self, tx_hash: Hash32) -> Receipt:
         """As `find_receipt`, but Transient if there is none."""
         receipt = await self.find_receipt(tx_hash)
         if receipt is None:
-            raise Transient(f"{self._node} has no transaction {_hex(tx_hash)}")
+            raise Transient(f"there is no transaction {write_hex(tx_hash)}")
         return receipt
 
     async def creation(self, tx_hash: Hash32) -> tuple[Address | None, bytes]:
         """Where a mined transaction put a new contract, None if it made none, and its data; Transient if unknown."""
         receipt = await self.receipt(tx_hash)
-        call = await self.ask(_parse_call, "eth_getTransactionByHash", _hex(tx_hash))
-        return receipt.contract_address, _bytes(call["data"])
+        call = await self.ask(_parse_call, "eth_getTransactionByHash", write_hex(tx_hash))
+        return receipt.contract_address, read_bytes(call["data"])
 
     async def find_call(self, tx_hash: Hash32) -> dict[str, str] | None:
         """What a transaction that the node knows calls, or None."""
-        return await self.ask(_optional(_parse_call), "eth_getTransactionByHash", _hex(tx_hash))
+        return await self.ask(_optional(_parse_call), "eth_getTransactionByHash", write_hex(tx_hash))
 
     async def explain_failure(self, failed: Receipt) -> Reverted:
         """Receipts carry no reason, so the transaction is replayed on the state that it found."""
         try:
             call = await self.find_call(failed.tx_hash)
-            await self.ask(_bytes, "eth_call", call, hex(failed.block_number - 1))
+            await self.ask(read_bytes, "eth_call", call, hex(failed.block_number - 1))
         except Reverted as error:
             return error
         except (Fatal, Transient) as error:
@@ -330,19 +303,7 @@ class Chain(_JsonRpc):
         return WithoutReason(NO_REASON)
 
     async def _block(self, which: str) -> Block:
-        block = await self.ask(_optional(_parse_block), "eth_getBlockByNumber", which, False)
-        if block is None:
-            raise Transient(f"{self._node} does not have block {which} yet")
-        return block
-
-
-class TransactionSigner(Protocol):
-    """What a sender needs of a key; `keys.Signer` is one."""
-
-    @property
-    def address(self) -> Address: ...
-
-    def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes: ...
+        return _existing(await self.ask(_optional(_parse_block), *_block_query(which)), which)
 
 
 class Sender(Protocol):
@@ -365,7 +326,7 @@ class TransactionSender:
     It forgets everything with its process: what must not be lost goes through `transactions.py`.
     """
 
-    def __init__(self, chain: Chain, signer: TransactionSigner) -> None:
+    def __init__(self, chain: Chain, signer: Signer) -> None:
         self.chain = chain
         self._signer = signer
         self._nonces = _Nonces(asyncio.Lock())
@@ -391,14 +352,13 @@ class TransactionSender:
         """Estimate and sign, for the next free nonce, which is not taken by it; `resume` sends the bytes."""
         transaction = await self._fill(to, data, value_wei)
         nonce = transaction["nonce"]
-        created = get_create_address(self.address, nonce)  # type: ignore[arg-type]  # its HexAddress is a str too
         return UnsentTransaction(
-            raw=self._signer.sign_transaction(transaction),
+            raw=await self._signer.sign_transaction(transaction),
             nonce=nonce,
             gas_limit=transaction["gas"],
             max_fee_per_gas_wei=Wei(transaction["maxFeePerGas"]),
             value_wei=Wei(value_wei),
-            creates=None if to else Address(created),
+            creates=None if to else _created_address(self.address, nonce),
         )
 
     async def resume(self, raw: bytes) -> Receipt:
@@ -407,8 +367,8 @@ class TransactionSender:
         return await self._wait_for_receipt(keccak(raw))
 
     async def _fill(self, to: Address | None, data: bytes, value_wei: int) -> dict[str, Any]:
-        call = {"from": self.address, "data": _hex(data), "value": hex(value_wei)} | ({"to": to} if to else {})
-        estimate = await self.chain.ask(_int, "eth_estimateGas", call, "pending")
+        call = {"from": self.address, "data": write_hex(data), "value": hex(value_wei)} | ({"to": to} if to else {})
+        estimate = await self.chain.ask(read_int, "eth_estimateGas", call, "pending")
         if estimate > GAS_CEILING:
             raise Fatal(f"a transaction of {estimate} gas is over the ceiling of {GAS_CEILING}")
         fees = await self.chain.fees()
@@ -426,7 +386,7 @@ class TransactionSender:
 
     async def _broadcast(self, raw: bytes) -> None:
         try:
-            await self.chain.ask(_bytes, "eth_sendRawTransaction", _hex(raw))
+            await self.chain.ask(read_bytes, "eth_sendRawTransaction", write_hex(raw))
         except (Transient, Fatal):
             # The node may have it although its answer was lost or refuses a second copy. If not, the nonce is free.
             if await self.chain.find_call(keccak(raw)) is None:
@@ -434,10 +394,11 @@ class TransactionSender:
 
     async def _wait_for_receipt(self, tx_hash: Hash32) -> Receipt:
         pause_s, longest_pause_s = RECEIPT_POLL_S
-        deadline = time.monotonic() + RECEIPT_TIMEOUT_S
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RECEIPT_TIMEOUT_S
         while (receipt := await self.chain.find_receipt(tx_hash)) is None:
-            if time.monotonic() > deadline:
-                raise Transient(f"transaction {_hex(tx_hash)} was not mined within {RECEIPT_TIMEOUT_S:.0f} s")
+            if loop.time() > deadline:
+                raise Transient(f"transaction {write_hex(tx_hash)} was not mined within {RECEIPT_TIMEOUT_S:.0f} s")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_pause_s)
         if not receipt.is_success:
@@ -445,35 +406,35 @@ class TransactionSender:
         return receipt
 
 
-def _describe_node(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise BadInput("the chain URL has no valid host or port") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadInput("the URL of a chain looks like http://127.0.0.1:8545 or https://host/path")
-    return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
+def _created_address(sender: Address, nonce: int) -> Address:
+    """Of the contract that a transaction without a recipient makes (Yellow Paper, equation 84)."""
+    return Address(to_checksum_address(keccak(rlp.encode([to_canonical_address(sender), nonce]))[12:]))
 
 
-def _reverted(data: Any) -> Reverted:
-    try:
-        payload = _bytes(data)
-        if payload.startswith(ERROR_SELECTOR):
-            return Reverted(str(abi_decode(["string"], payload[4:])[0]))
-        if payload.startswith(PANIC_SELECTOR):
-            return Reverted(f"panic {abi_decode(['uint256'], payload[4:])[0]:#04x}")
-    except (AttributeError, DecodingError, TypeError, ValueError):
-        pass
-    return Reverted(f"revert data {data}") if data and data != "0x" else WithoutReason(NO_REASON)
+def _block_query(which: str) -> tuple[str, str, bool]:
+    return "eth_getBlockByNumber", which, False
+
+
+def _existing(block: Block | None, which: str) -> Block:
+    if block is None:
+        raise Transient(f"there is no block {which} yet")
+    return block
+
+
+def _number(block: Mapping[str, Any]) -> int:
+    return read_int(block["number"])
+
+
+def _timestamp(block: Mapping[str, Any]) -> int:
+    return read_int(block["timestamp"])
 
 
 def _parse_block(block: Mapping[str, Any]) -> Block:
     return Block(
-        number=BlockNumber(_int(block["number"])),
-        hash=Hash32(_bytes(block["hash"])),
-        timestamp_s=UnixSeconds(_int(block["timestamp"])),
-        base_fee_wei=Wei(_int(block.get("baseFeePerGas") or "0x0")),
+        number=BlockNumber(read_int(block["number"])),
+        hash=Hash32(read_bytes(block["hash"])),
+        timestamp_s=UnixSeconds(read_int(block["timestamp"])),
+        base_fee_wei=Wei(read_int(block.get("baseFeePerGas") or "0x0")),
     )
 
 
@@ -484,25 +445,25 @@ def _parse_logs(logs: list[Mapping[str, Any]]) -> list[Log]:
 def _parse_log(log: Mapping[str, Any]) -> Log:
     return Log(
         address=Address(to_checksum_address(log["address"])),
-        topics=tuple(Hash32(_bytes(topic)) for topic in log["topics"]),
-        data=_bytes(log["data"]),
-        block_number=BlockNumber(_int(log["blockNumber"])),
-        block_hash=Hash32(_bytes(log["blockHash"])),
-        tx_hash=Hash32(_bytes(log["transactionHash"])),
-        log_index=_int(log["logIndex"]),
+        topics=tuple(Hash32(read_bytes(topic)) for topic in log["topics"]),
+        data=read_bytes(log["data"]),
+        block_number=BlockNumber(read_int(log["blockNumber"])),
+        block_hash=Hash32(read_bytes(log["blockHash"])),
+        tx_hash=Hash32(read_bytes(log["transactionHash"])),
+        log_index=read_int(log["logIndex"]),
     )
 
 
 def _parse_receipt(receipt: Mapping[str, Any]) -> Receipt:
     created = receipt.get("contractAddress")
     return Receipt(
-        tx_hash=Hash32(_bytes(receipt["transactionHash"])),
-        block_number=BlockNumber(_int(receipt["blockNumber"])),
-        block_hash=Hash32(_bytes(receipt["blockHash"])),
-        gas_used=_int(receipt["gasUsed"]),
-        effective_gas_price_wei=Wei(_int(receipt["effectiveGasPrice"])),
+        tx_hash=Hash32(read_bytes(receipt["transactionHash"])),
+        block_number=BlockNumber(read_int(receipt["blockNumber"])),
+        block_hash=Hash32(read_bytes(receipt["blockHash"])),
+        gas_used=read_int(receipt["gasUsed"]),
+        effective_gas_price_wei=Wei(read_int(receipt["effectiveGasPrice"])),
         contract_address=Address(to_checksum_address(created)) if created else None,
-        is_success=_int(receipt["status"]) == 1,
+        is_success=read_int(receipt["status"]) == 1,
         logs=tuple(_parse_logs(receipt["logs"])),
     )
 
@@ -515,15 +476,3 @@ def _parse_call(transaction: Mapping[str, Any]) -> dict[str, str]:
 
 def _optional(parse: Callable[[Any], T]) -> Callable[[Any], T | None]:
     return lambda result: None if result is None else parse(result)
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
-
-
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
-
-
-def _int(text: str) -> int:
-    return int(text, 16)

@@ -311,12 +311,25 @@ class Touchstone:
     def task_id(self, terms: Terms, validator_nonce: int) -> TaskId:
         return hash_task_id(self.chain.chain_id, self.address, terms.validator, validator_nonce, terms.hash)
 
-    async def events(self, from_block: BlockNumber, to_block: BlockNumber) -> list[ContractEvent]:
-        """Every event from one block to another, both included, in the order of the chain."""
-        decoded = (decode_log(log) for log in await self.chain.logs(self.address, from_block, to_block))
+    async def events(
+        self,
+        from_block: BlockNumber,
+        to_block: BlockNumber,
+        *,
+        kind: type[ContractEvent] | None = None,
+        task_id: TaskId | None = None,
+    ) -> list[ContractEvent]:
+        """Every event from one block to another, both included, in the order of the chain.
+
+        Of one kind or of one task, where that is given.
+        """
+        topics: list[Hash32 | None] = [Hash32(topic) for topic, known in _event_kinds().items() if known is kind]
+        if task_id is not None:
+            topics = [*(topics or [None]), Hash32(task_id)]
+        decoded = (decode_log(log) for log in await self.chain.logs(self.address, from_block, to_block, topics))
         return [event for event in decoded if event is not None]
 
-    # --- reads, on the newest block
+    # --- reads, on the newest block where no other is named
 
     async def immutables(self) -> Immutables:
         """What was fixed at deployment, read from the code; ValueError says what is there instead of Touchstone."""
@@ -328,9 +341,9 @@ class Touchstone:
         except ValueError as error:
             raise ValueError(f"the contract at {self.address} is not this version of Touchstone: {error}") from None
 
-    async def task_state(self, task_id: TaskId) -> OnChainTask:
-        """State NONE for an unknown task."""
-        return OnChainTask(*_typed_fields(OnChainTask, await self._read("task_state", task_id)))
+    async def task_state(self, task_id: TaskId, at: BlockNumber | None = None) -> OnChainTask:
+        """State NONE for an unknown task. Of a block that is final, where `at` is given."""
+        return OnChainTask(*_typed_fields(OnChainTask, await self._read("task_state", task_id, at=at)))
 
     async def miner(self, account: Address) -> Miner:
         return Miner(*_typed_fields(Miner, await self._read("miners", account)))
@@ -497,8 +510,8 @@ class Touchstone:
     async def poke(self, sender: Sender, terms: Terms, validator_nonce: int) -> Receipt:
         return await self._write(sender, "poke", terms=terms.as_tuple(), validator_nonce=validator_nonce)
 
-    async def _read(self, function: str, *values: Any) -> Any:
-        data = await _explained(self.chain.call(self.address, _encode_call(function, *values)))
+    async def _read(self, function: str, *values: Any, at: BlockNumber | None = None) -> Any:
+        data = await _explained(self.chain.call(self.address, _encode_call(function, *values), at=at))
         try:
             (value,) = abi_decode(_decodable(get_abi_output_types(_abi()[function])), data)
         except DecodingError as error:

@@ -24,14 +24,19 @@ def load_rows(path: Path) -> list[Row]:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    return parse_rows(data, str(path))
+
+
+def parse_rows(data: bytes, name: str) -> list[Row]:
+    """All rows of a JSONL file's bytes; BadInput as `load_rows`, which calls the file `name`."""
     if not data.strip():
-        raise BadInput(f"{path} is empty")
+        raise BadInput(f"{name} is empty")
     rows = []
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             rows.append(_parse(line))
         except ValueError as error:
-            raise BadInput(f"{path}, line {number}: {error}") from error
+            raise BadInput(f"{name}, line {number}: {error}") from error
     return rows
 
 

@@ -9,19 +9,22 @@ A name is resolved for each connection, all its addresses are judged, and only w
 import asyncio
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 
 from validator.config import Profile
 from validator.edges.exchanges import Exchange, Exchanges, Limits
-from validator.edges.miner_url import MinerEndpoint, parse_endpoint
+from validator.edges.miner_url import parse_endpoint
 from validator.edges.tls_pin import make_pinned_context
 from validator.errors import MinerFault, Transient
+from validator.files import PartialFile
 from validator.protocol.wire import strict_json
 from validator.types import Hash32
 
@@ -32,6 +35,7 @@ MAX_WIRE_BYTES = 256 * 1024
 """Of one exchange, with certificate, headers and framing: nothing but this bounds what is no answer at all."""
 MAX_REASON_LENGTH = 200
 UPLOAD_CHUNK_BYTES = 1 << 16
+FILE_CHUNK_BYTES = 1 << 18
 
 RETRY_STATUS = {401, 408, 429, 500, 502, 503, 504}
 """401 among them: a session that was renewed while the request was on its way is refused, and the next one is not."""
@@ -64,7 +68,14 @@ class HttpClient:
 
     def open_session(self, url: str, tls_key_hash: Hash32) -> "MinerSession":
         """A session with the miner that registered these; MinerFault if nobody can or may go there."""
-        session = MinerSession(parse_endpoint(url, tls_key_hash, self._profile), self._exchanges, self._lookup)
+        return self._open(parse_endpoint(url, tls_key_hash, self._profile))
+
+    def open_own(self, url: str) -> "MinerSession":
+        """A session with a server of the operator's own, wherever that is; its limits are those of a stranger."""
+        return self._open(_OwnEndpoint(url.rstrip("/")))
+
+    def _open(self, endpoint: "Endpoint") -> "MinerSession":
+        session = MinerSession(endpoint, self._exchanges, self._lookup)
         self._sessions.append(session)
         return session
 
@@ -77,10 +88,33 @@ class HttpClient:
         return await asyncio.get_running_loop().run_in_executor(self._resolver_threads, ask)
 
 
+class Endpoint(Protocol):
+    """Where a session goes."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def tls_key_hash(self) -> Hash32 | None:
+        """Of the only key that is accepted; None: plain HTTP, or a certificate that this system trusts."""
+
+    def admits(self, address: str) -> bool:
+        """Whether this address of the host may be connected to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnEndpoint:
+    url: str
+    tls_key_hash: Hash32 | None = None
+
+    def admits(self, _address: str) -> bool:
+        return True
+
+
 class MinerSession:
     """The connections to one miner. Nothing is shared with any other: no cookie, no address, no TLS session (N10)."""
 
-    def __init__(self, endpoint: MinerEndpoint, exchanges: Exchanges, lookup: Lookup) -> None:
+    def __init__(self, endpoint: Endpoint, exchanges: Exchanges, lookup: Lookup) -> None:
         self._exchanges = exchanges
         limits = exchanges.limits
         self._base_url = endpoint.url
@@ -122,37 +156,99 @@ class MinerSession:
 
         `form` maps field names to text, or to (file name, bytes) for an uploaded file.
         """
-        url = self._base_url + path
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            async with self._turns, self._exchanges.begin(self) as exchange:
-                self._wire.allow(MAX_WIRE_BYTES)
-                data = None if form is None else _multipart(form, exchange)
-                async with self._connections.request(
-                    method, url, json=json, data=data, headers=headers, allow_redirects=False
-                ) as response:
-                    status = response.status
-                    if status in RETRY_STATUS:
-                        raise Transient(f"HTTP {status}")
-                    body = await _read_bounded(response, exchange)
-                    is_framed = response.content_length is not None or "Transfer-Encoding" in response.headers
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {url}: {quote_miner(str(error)) or type(error).__name__}") from error
-        except (Transient, MinerFault) as error:
-            raise type(error)(f"{method} {url}: {error}") from error
-        if not 200 <= status < 300:
-            raise MinerFault(f"{method} {url}: HTTP {status}: {_error_message(body)}")
+        headers, body = await self._request(method, path, token=token, json=json, form=form)
         try:
             return strict_json(body)
         except ValueError as error:
             # Where only the end of the connection ends an answer, anybody on the way can have cut it short.
-            raise (MinerFault if is_framed else Transient)(f"{method} {url}: the answer is {error}") from error
+            kind = MinerFault if _is_framed(headers) else Transient
+            raise kind(f"{method} {self._base_url}{path}: the answer is {error}") from error
+
+    async def request(self, method: str, path: str, *, token: str, json: Any = None) -> None:
+        """One exchange of which only the status counts."""
+        await self._request(method, path, token=token, json=json)
+
+    async def _request(self, method: str, path: str, **more: Any) -> tuple[Mapping[str, str], bytes]:
+        status, headers, body = await self._exchange(method, path, _to_memory, **more)
+        if not 200 <= status < 300:
+            raise MinerFault(f"{method} {self._base_url}{path}: HTTP {status}: {_error_message(body)}")
+        return headers, body
+
+    async def download(self, path: str, into: PartialFile, *, token: str, cap_bytes: int) -> None:
+        """Go on where `into` ends, or from the start where the miner does not; Transient if the end is not reached.
+
+        DiskFull if there is no space for `cap_bytes`; MinerFault if more than that comes, or no file.
+        """
+
+        async def receive(response: aiohttp.ClientResponse, exchange: Exchange) -> bytes:
+            if response.status not in (200, 206):
+                return await _to_memory(response, exchange)
+            if not _is_framed(response.headers):
+                raise MinerFault("a file whose end only the connection tells is not accepted")
+            _check_encoding(response)
+            if response.status == 200:
+                into.restart()
+            elif response.headers.get("Content-Range", "").partition("-")[0] != f"bytes {into.size_bytes}":
+                raise MinerFault("the miner sent another part of the file than the one that was asked for")
+            if into.size_bytes + (response.content_length or 0) > cap_bytes:
+                raise MinerFault(f"the file is longer than {cap_bytes} bytes")
+            async for chunk in response.content.iter_chunked(FILE_CHUNK_BYTES):
+                exchange.moved(len(chunk))
+                if into.size_bytes + len(chunk) > cap_bytes:
+                    raise MinerFault(f"the file is longer than {cap_bytes} bytes")
+                await into.append(chunk)
+            return b""
+
+        into.check_space(cap_bytes)
+        ranges = {"Range": f"bytes={into.size_bytes}-"} if into.size_bytes else {}
+        status, _headers, body = await self._exchange(
+            "GET", path, receive, token=token, headers=ranges, wire_bytes=cap_bytes + cap_bytes // 16
+        )
+        if status == 416:
+            into.restart()
+            raise Transient(f"GET {self._base_url}{path}: what is there is not the beginning of the miner's file")
+        if status not in (200, 206):
+            raise MinerFault(f"GET {self._base_url}{path}: HTTP {status}: {_error_message(body)}")
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        receive: Callable[[aiohttp.ClientResponse, Exchange], Awaitable[bytes]],
+        *,
+        token: str,
+        json: Any = None,
+        form: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        wire_bytes: int = 0,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers, and what `receive` makes of the body; `wire_bytes` come on top of an answer's."""
+        url = self._base_url + path
+        try:
+            async with self._turns, self._exchanges.begin(self) as exchange:
+                with self._wire.allowing(MAX_WIRE_BYTES + wire_bytes):
+                    data = None if form is None else _multipart(form, exchange)
+                    async with self._connections.request(
+                        method,
+                        url,
+                        json=json,
+                        data=data,
+                        headers={"Authorization": f"Bearer {token}"} | (headers or {}),
+                        allow_redirects=False,
+                    ) as response:
+                        if response.status in RETRY_STATUS:
+                            raise Transient(f"HTTP {response.status}")
+                        return response.status, response.headers, await receive(response, exchange)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"{method} {url}: {quote_miner(str(error)) or type(error).__name__}") from error
+        except (Transient, MinerFault) as error:
+            raise type(error)(f"{method} {url}: {error}") from error
 
 
 class _JudgedResolver(AbstractResolver):
     """All of a name's addresses, or an OSError if one of them may not be connected to."""
 
-    def __init__(self, endpoint: MinerEndpoint, lookup: Lookup) -> None:
+    def __init__(self, endpoint: Endpoint, lookup: Lookup) -> None:
         self._endpoint = endpoint
         self._lookup = lookup
         self._asking: asyncio.Future[list[str]] | None = None
@@ -195,10 +291,17 @@ class _WireMeter:
 
     def __init__(self) -> None:
         self._left = 0
+        self._running = 0
 
-    def allow(self, count: int) -> None:
-        """So many from now on, until the next exchange begins."""
-        self._left = count
+    @contextmanager
+    def allowing(self, count: int) -> Iterator[None]:
+        """So many for what is done inside, on top of what runs beside it."""
+        self._left = count + (self._left if self._running else 0)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
 
     def count(self, received: int) -> None:
         self._left -= received
@@ -253,9 +356,17 @@ def _multipart(form: dict[str, Any], exchange: Exchange) -> aiohttp.FormData:
     return data
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, exchange: Exchange) -> bytes:
+def _check_encoding(response: aiohttp.ClientResponse) -> None:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise MinerFault("compressed answers are not accepted")
+
+
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    return "Content-Length" in headers or "Transfer-Encoding" in headers
+
+
+async def _to_memory(response: aiohttp.ClientResponse, exchange: Exchange) -> bytes:
+    _check_encoding(response)
     body = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
         exchange.moved(len(chunk))

@@ -1,28 +1,26 @@
 """The only holder of private keys: it signs transactions and EIP-712 structs, and hands no key out.
 
-Rules kept: no secret shows in a repr, a log line or a traceback (H5), only typed data and transactions are signed,
-never a bare hash (H8), and a password comes from a file, never from an argument, the environment or a prompt.
+Rules kept: no secret shows in a repr, a log line or a traceback (H5), and only typed data and transactions are signed,
+never a bare hash (H8). Where keys come from: `key_files.py`; who signs for a key that is elsewhere: `remote_signer.py`.
 """
 
 import hmac
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from eth_account import Account
 from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 from eth_account.messages import encode_typed_data
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_keys.exceptions import BadSignature
 from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError as BadSignatureValue
-from pydantic import AliasChoices, BaseModel, Field, StringConstraints, ValidationError, model_validator
+from hexbytes import HexBytes
+from rlp.exceptions import RLPException
 
-from validator.errors import BadInput, first_problem
 from validator.protocol.typed_data import TypedData
-from validator.protocol.wire import strict_json
 from validator.types import Address
 
 SIGNATURE_BYTES = 65
@@ -32,11 +30,6 @@ CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 DEV_MNEMONIC = "test test test test test test test test test test test junk"
 DEV_HD_PATH = "m/44'/60'/0'/0"
 """Where anvil derives its accounts; known to everybody, so worth nothing outside a development chain."""
-
-MAX_KEY_FILE_BYTES = 1 << 16
-MAX_SCRYPT_BYTES = 256 << 20
-"""What the parameters that geth and eth-account choose take: 128 * n * r * p at n = 2^18, r = 8, p = 1."""
-MAX_PBKDF2_ITERATIONS = 10_000_000
 
 
 class SecretBytes:
@@ -57,7 +50,20 @@ class SecretBytes:
         return isinstance(other, SecretBytes) and hmac.compare_digest(self._value, other._value)
 
 
-class Signer:
+class Signer(Protocol):
+    """What signs for one address: only whole transactions and EIP-712 structs, never a bare hash (H8)."""
+
+    @property
+    def address(self) -> Address: ...
+
+    async def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
+        """The signed bytes, ready for `eth_sendRawTransaction`, of a transaction with every field filled in."""
+
+    async def sign_typed_data(self, domain: dict[str, Any], data: TypedData) -> bytes:
+        """65 bytes r, s, v over the EIP-712 struct; v is 27 or 28 and s is low (RFC 6979, EIP-2)."""
+
+
+class LocalSigner:
     """A secp256k1 key in memory. Raises ValueError if the secret is not a valid key."""
 
     def __init__(self, secret: SecretBytes) -> None:
@@ -70,14 +76,12 @@ class Signer:
         return Address(self._account.address)
 
     def __repr__(self) -> str:
-        return f"Signer({self.address})"
+        return f"LocalSigner({self.address})"
 
-    def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
-        """The signed bytes, ready for `eth_sendRawTransaction`, of a transaction with every field filled in."""
+    async def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
         return bytes(self._account.sign_transaction(dict(transaction)).raw_transaction)
 
-    def sign_typed_data(self, domain: dict[str, Any], data: TypedData) -> bytes:
-        """65 bytes r, s, v over the EIP-712 struct; v is 27 or 28 and s is low (RFC 6979, EIP-2)."""
+    async def sign_typed_data(self, domain: dict[str, Any], data: TypedData) -> bytes:
         signable = encode_typed_data(domain, data.types, data.message)
         return bytes(self._account.sign_message(signable).signature)
 
@@ -99,6 +103,31 @@ def recover_typed_data(domain: dict[str, Any], data: TypedData, signature: bytes
         return None
 
 
+def check_transaction(raw: bytes, transaction: Mapping[str, Any], signer: Address) -> None:
+    """ValueError unless `raw` is exactly this EIP-1559 transaction, signed by `signer` in the one valid way (EIP-2)."""
+    try:
+        decoded = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        by = Account.recover_transaction(raw)
+    except (AttributeError, BadSignature, BadSignatureValue, RLPException, TypeError, ValueError):
+        raise ValueError("this is no signed transaction of a known type") from None
+    wanted = {"accessList": (), "to": None} | dict(transaction)
+    for name, value in wanted.items():
+        if _plain(decoded.get(name)) != _plain(value):
+            raise ValueError(f"another {name} than was asked for")
+    if decoded["v"] not in (0, 1) or decoded["s"] > CURVE_ORDER // 2 or by != signer:
+        raise ValueError("another signature than the key would make")
+    signature = {name: decoded[name] for name in ("v", "r", "s")}
+    if TypedTransaction.from_dict(wanted | signature).encode() != raw:
+        raise ValueError("another encoding than the one that nodes take")
+
+
+def _plain(value: Any) -> Any:
+    """A field in the one form of the several that eth-account takes and gives."""
+    if isinstance(value, str):
+        value = bytes.fromhex(value.removeprefix("0x"))
+    return tuple(value) if isinstance(value, list) else value or (0 if isinstance(value, int) else b"")
+
+
 def derive_secret(seed: bytes, role: str) -> SecretBytes:
     """The private key of `role` under a master seed: the same seed and role always give the same key.
 
@@ -108,146 +137,12 @@ def derive_secret(seed: bytes, role: str) -> SecretBytes:
     return SecretBytes((int.from_bytes(wide, "big") % (CURVE_ORDER - 1) + 1).to_bytes(32, "big"))
 
 
-def derive_signer(seed: bytes, role: str) -> Signer:
+def derive_signer(seed: bytes, role: str) -> LocalSigner:
     """The signer that holds `derive_secret(seed, role)`."""
-    return Signer(derive_secret(seed, role))
+    return LocalSigner(derive_secret(seed, role))
 
 
-def dev_mnemonic_signer(index: int) -> Signer:
+def dev_mnemonic_signer(index: int) -> LocalSigner:
     """Account `index` of the public test mnemonic, funded on embedded and anvil chains."""
     seed = seed_from_mnemonic(DEV_MNEMONIC, "")
-    return Signer(SecretBytes(key_from_seed(seed, f"{DEV_HD_PATH}/{index}")))
-
-
-def _hex(bytes_: str) -> StringConstraints:
-    return StringConstraints(pattern=f"^([0-9a-fA-F]{{2}}){bytes_}$")
-
-
-class _Scrypt(BaseModel, strict=True):
-    dklen: Literal[32]
-    n: int = Field(gt=1)
-    r: int = Field(gt=0)
-    p: int = Field(gt=0)
-    salt: Annotated[str, _hex("*")]
-
-    @model_validator(mode="after")
-    def _check_cost(self) -> Self:
-        if 128 * self.n * self.r * self.p > MAX_SCRYPT_BYTES:
-            raise ValueError(f"scrypt would take more than {MAX_SCRYPT_BYTES >> 20} MiB")
-        if self.n & (self.n - 1):
-            raise ValueError("n of scrypt must be a power of two")
-        return self
-
-
-class _Pbkdf2(BaseModel, strict=True):
-    dklen: Literal[32]
-    c: int = Field(gt=0, le=MAX_PBKDF2_ITERATIONS)
-    prf: Literal["hmac-sha256"]
-    salt: Annotated[str, _hex("*")]
-
-
-class _CipherParams(BaseModel, strict=True):
-    iv: Annotated[str, _hex("{16}")]
-
-
-class _Crypto(BaseModel, strict=True):
-    cipher: Literal["aes-128-ctr"]
-    cipherparams: _CipherParams
-    ciphertext: Annotated[str, _hex("{32}")]
-    mac: Annotated[str, _hex("{32}")]
-
-
-class _ScryptCrypto(_Crypto):
-    kdf: Literal["scrypt"]
-    kdfparams: _Scrypt
-
-
-class _Pbkdf2Crypto(_Crypto):
-    kdf: Literal["pbkdf2"]
-    kdfparams: _Pbkdf2
-
-
-class _Keystore(BaseModel, strict=True):
-    """What is used of a Web3 Secret Storage file; others (id, name) are allowed. The first clients wrote "Crypto"."""
-
-    version: Literal[3]
-    crypto: _ScryptCrypto | _Pbkdf2Crypto = Field(
-        validation_alias=AliasChoices("crypto", "Crypto"), discriminator="kdf"
-    )
-    address: Annotated[str, StringConstraints(pattern="^(0x)?[0-9a-fA-F]{40}$", to_lower=True)] | None = None
-
-
-def load_key_file(path: Path) -> Signer:
-    """The key in a file of 64 hex digits, `0x` allowed before them.
-
-    BadInput if the file is missing, readable by others, or holds anything else; the message never quotes it.
-    """
-    try:
-        text = _read_private(path, "key file").decode("ascii").strip().removeprefix("0x")
-    except UnicodeDecodeError:
-        raise BadInput(f"the key file {path} must hold 64 hex digits") from None
-    try:
-        return Signer(SecretBytes(bytes.fromhex(text)))
-    except ValueError:
-        raise BadInput(f"the key file {path} must hold 64 hex digits, a valid secp256k1 key") from None
-
-
-def load_keystore(path: Path, password_file: Path) -> Signer:
-    """The key in a Web3 Secret Storage V3 file, or in the one keystore of a directory; takes up to half a second.
-
-    The password is the whole of `password_file` but for one line end. BadInput if a file is missing, readable by
-    others or malformed, if the password is empty or wrong, if opening would cost too much (H3), or if the keystore
-    names another address than its key has (H4).
-    """
-    if path.is_dir():
-        path = _only_keystore(path)
-    password = SecretBytes(_read_private(password_file, "password file").removesuffix(b"\n").removesuffix(b"\r"))
-    if password == SecretBytes(b""):
-        raise BadInput(f"the password file {password_file} is empty")
-    try:
-        keystore = _Keystore.model_validate(strict_json(_read_private(path, "keystore")))
-    except ValidationError as error:
-        raise BadInput(f"{path} is no V3 keystore that can be used: {first_problem(error.errors())}") from None
-    except ValueError as error:
-        raise BadInput(f"{path} is no V3 keystore: {error}") from None
-    try:
-        decrypted = Account.decrypt(keystore.model_dump(), password.reveal())  # type: ignore[arg-type]  # bytes will do
-    except ValueError:
-        raise BadInput(f"the password in {password_file} does not open the keystore {path}") from None
-    try:
-        signer = Signer(SecretBytes(decrypted))
-    except ValueError:
-        raise BadInput(f"the keystore {path} holds no valid secp256k1 key") from None
-    if keystore.address is not None and keystore.address.removeprefix("0x") != signer.address[2:].lower():
-        raise BadInput(f"the keystore {path} says {keystore.address}, but its key is that of {signer.address}")
-    return signer
-
-
-def _only_keystore(directory: Path) -> Path:
-    try:
-        files = [path for path in sorted(directory.iterdir()) if path.is_file() and path.name[0] != "."]
-        keystores = [path for path in files if _first_byte(path) == b"{"]
-    except OSError as error:
-        raise BadInput(f"cannot read {error.filename}: {error.strerror}") from error
-    if len(keystores) != 1:
-        raise BadInput(f"the directory {directory} holds {len(keystores)} keystores: name one file")
-    return keystores[0]
-
-
-def _first_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(1)
-
-
-def _read_private(path: Path, kind: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(MAX_KEY_FILE_BYTES + 1)
-    except OSError as error:
-        raise BadInput(f"cannot read the {kind} {path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise BadInput(f"the {kind} {path} can be read by other users: chmod 600 it")
-    if len(data) > MAX_KEY_FILE_BYTES:
-        raise BadInput(f"the {kind} {path} is longer than {MAX_KEY_FILE_BYTES} bytes")
-    return data
+    return LocalSigner(SecretBytes(key_from_seed(seed, f"{DEV_HD_PATH}/{index}")))

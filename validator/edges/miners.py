@@ -3,34 +3,27 @@
 Rule kept: nothing that a miner says is believed before it has the protocol's form; what is not, is a MinerFault.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from validator.edges.http import MinerSession, quote_miner
+from validator.edges.keys import Signer
 from validator.errors import MinerFault
+from validator.files import PartialFile
 from validator.protocol import typed_data
 from validator.protocol.session import SessionToken
 from validator.protocol.state import Answer
-from validator.protocol.typed_data import TypedData
-from validator.protocol.wire import build_probe
+from validator.protocol.wire import build_probe, parse_completion
 from validator.types import Address, Hash32, TaskId, UnixSeconds
 
 SESSION_LIFETIME_S = 900
 MAX_MODEL_NAME_LENGTH = 256
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """Of files and jobs: what becomes part of a path, or of an error, as it stands."""
-
-
-class SessionSigner(Protocol):
-    """The validator's key, as far as sessions need it."""
-
-    @property
-    def address(self) -> Address: ...
-
-    def sign_typed_data(self, domain: dict[str, Any], data: TypedData) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +39,14 @@ class Job:
 class MinerClient:
     """One miner behind one session. `domain` is the EIP-712 domain of the contract that both are registered with."""
 
-    def __init__(self, session: MinerSession, miner: Address, signer: SessionSigner, domain: dict[str, Any]) -> None:
+    def __init__(self, session: MinerSession, miner: Address, signer: Signer, domain: dict[str, Any]) -> None:
         self._http = session
         self._miner = miner
         self._signer = signer
         self._domain = domain
         self._token = ""
         self._token_expiry_s = 0.0
+        self._renewal = asyncio.Lock()
 
     async def upload(self, training_file: bytes) -> str:
         """Upload D_train; the file's id."""
@@ -83,18 +77,11 @@ class MinerClient:
         """One probe. Only a complete answer is returned; anything else raises."""
         probe = build_probe(model_id, prompt, max_tokens)
         body = await self._request("POST", "/chat/completions", json=probe)
-        if body.get("model") != model_id:
-            raise MinerFault("the answer is not from the model that was asked")
-        choices = body.get("choices")
-        if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
-            raise MinerFault("a completion has exactly one choice")
-        reason = choices[0].get("finish_reason")
-        if reason not in ("stop", "length"):
-            raise MinerFault(f"finish_reason {quote_miner(repr(reason))} is not a complete answer")
-        message = choices[0].get("message")
-        if not isinstance(message, dict):
-            raise MinerFault("the choice has no message")
-        return Answer(_text(message, "content"), is_cut=reason == "length")
+        try:
+            text, is_cut = parse_completion(body, model_id)
+        except ValueError as error:
+            raise MinerFault(quote_miner(str(error))) from error
+        return Answer(text, is_cut)
 
     async def transcript(self, task_id: TaskId, prompt_hashes: Sequence[Hash32]) -> bytes:
         """The miner's signature over its replies to these prompts, unchecked."""
@@ -105,22 +92,29 @@ class MinerClient:
         except ValueError as error:
             raise MinerFault("the signature is not hex") from error
 
+    async def download(self, task_id: TaskId, name: str, into: PartialFile, cap_bytes: int) -> None:
+        """One file of the task's returned weights, of at most `cap_bytes`, to the end of `into`."""
+        path = f"/v1/touchstone/tasks/0x{task_id.hex()}/files/{name}"
+        await self._http.download(path, into, token=await self._session(), cap_bytes=cap_bytes)
+
     async def _request(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        answer = await self._http.request_json(method, f"/v1{path}", token=self._session(), **body)
+        answer = await self._http.request_json(method, f"/v1{path}", token=await self._session(), **body)
         if not isinstance(answer, dict):
             raise MinerFault(f"{method} {path}: the answer is not an object")
         return answer
 
-    def _session(self) -> str:
+    async def _session(self) -> str:
         """A token that is valid now; its nonce, the time in microseconds, only ever grows."""
-        now_s = time.time()
-        if now_s > self._token_expiry_s - SESSION_LIFETIME_S / 2:
-            nonce, expiry = int(now_s * 1e6), UnixSeconds(int(now_s) + SESSION_LIFETIME_S)
-            struct = typed_data.session(self._signer.address, self._miner, nonce, expiry)
-            signature = self._signer.sign_typed_data(self._domain, struct)
-            self._token = SessionToken(self._signer.address, self._miner, nonce, expiry, signature).encode()
-            self._token_expiry_s = expiry
-        return self._token
+        # One at a time: the older of two new tokens would be refused wherever the newer came first.
+        async with self._renewal:
+            now_s = time.time()
+            if now_s > self._token_expiry_s - SESSION_LIFETIME_S / 2:
+                nonce, expiry = int(now_s * 1e6), UnixSeconds(int(now_s) + SESSION_LIFETIME_S)
+                struct = typed_data.session(self._signer.address, self._miner, nonce, expiry)
+                signature = await self._signer.sign_typed_data(self._domain, struct)
+                self._token = SessionToken(self._signer.address, self._miner, nonce, expiry, signature).encode()
+                self._token_expiry_s = expiry
+            return self._token
 
 
 def _identifier(body: dict[str, Any]) -> str:

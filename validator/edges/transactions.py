@@ -11,7 +11,6 @@ The module is long because these rules hold only together.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,9 +19,12 @@ import structlog
 
 from validator.config import FeeLimits
 from validator.edges.broadcast_errors import Answer, classify
-from validator.edges.chain import Block, Chain, Fees, Receipt, TransactionSigner
+from validator.edges.chain import Block, Chain, Fees, Receipt
+from validator.edges.deadline_alarms import Deadline
+from validator.edges.keys import Signer
 from validator.edges.nonce_journal import Attempt, Inclusion, NonceJournal, Outgoing
-from validator.errors import Cancelled, Fatal, Reverted, TouchstoneError, Transient
+from validator.edges.refusals import explain
+from validator.errors import Cancelled, DeadlinePassed, Fatal, QueueFull, Reverted, TouchstoneError, Transient
 from validator.telemetry import (
     GAS_SPENT_WEI,
     OLDEST_TRANSACTION_SECONDS,
@@ -37,6 +39,8 @@ from validator.types import Address, EffectKey, Hash32, UnixSeconds, Wei
 
 MAX_IN_FLIGHT = 16
 """Sent and not mined: beyond this, nodes throw a sender's transactions out of their pools."""
+MAX_QUEUED = 250
+"""Intents that wait for their turn; from half of them on, no new task should be begun."""
 POLL_S = 0.02, 1.0
 """First and longest pause between two looks at the chain."""
 FOREIGN_LOOKS = 3
@@ -49,13 +53,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Intent:
-    """What an effect wants sent, and where it waits for the outcome; useless to it after `deadline_s` of chain time."""
+    """What an effect wants sent, and where it waits for the outcome; useless to it after its deadline."""
 
     key: EffectKey
     to: Address
     data: bytes
     value_wei: Wei
-    deadline_s: UnixSeconds | None
+    deadline: Deadline | None
     outcome: "asyncio.Future[Receipt]"
 
     def fulfil(self, outcome: Receipt | TouchstoneError) -> None:
@@ -69,20 +73,20 @@ class _Intent:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """One nonce on its way. `began_s`, `offered_s` (the last fee) and `sent_s` are this process's monotonic clock."""
+    """One nonce on its way. `began_s`, `offered_s` (the last fee) and `sent_s` are the loop's time."""
 
     nonce: int
     key: EffectKey
     attempts: list[Attempt]
-    deadline_s: UnixSeconds | None = None
+    deadline: Deadline | None = None
     waiting: list[_Intent] = field(default_factory=list)
     mined: Inclusion | None = None
     recorded: Inclusion | None = None
     answer: Answer | None = None
     is_capped: bool = False
     foreign_looks: int = 0
-    began_s: float = field(default_factory=time.monotonic)
-    offered_s: float = field(default_factory=time.monotonic)
+    began_s: float = field(default_factory=lambda: _now_s())
+    offered_s: float = field(default_factory=lambda: _now_s())
     sent_s: float = 0.0
 
     @property
@@ -119,7 +123,7 @@ class TransactionManager:
     def __init__(
         self,
         chain: Chain,
-        signer: TransactionSigner,
+        signer: Signer,
         journal: NonceJournal,
         *,
         stop: Callable[[str], None],
@@ -142,6 +146,11 @@ class TransactionManager:
         self._seen: Hash32 | None = None
         self._woken = asyncio.Event()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether so much waits that no new task should be begun; what has begun may still be sent."""
+        return len(self._queue) >= MAX_QUEUED // 2
+
     def sender(self, key: EffectKey, deadline_s: UnixSeconds | None = None) -> EffectSender:
         """The way for one effect to send; `deadline_s` is the last second of chain time at which it is of use."""
         return EffectSender(self, key, deadline_s)
@@ -149,9 +158,12 @@ class TransactionManager:
     async def submit(
         self, key: EffectKey, to: Address, data: bytes, value_wei: Wei, deadline_s: UnixSeconds | None
     ) -> Receipt:
-        """Queue an intent, in order of arrival, and wait; see `EffectSender.send`."""
+        """Queue an intent, in order of arrival, and wait; see `EffectSender.send`. QueueFull beyond MAX_QUEUED."""
+        if len(self._queue) >= MAX_QUEUED:
+            raise QueueFull(f"{MAX_QUEUED} transactions wait to be sent")
+        deadline = None if deadline_s is None else Deadline(key, deadline_s)
         outcome: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Intent(key, to, data, value_wei, deadline_s, outcome))
+        self._queue.append(_Intent(key, to, data, value_wei, deadline, outcome))
         self._woken.set()
         return await outcome
 
@@ -186,7 +198,7 @@ class TransactionManager:
         self._mined_count = await self._chain.nonce(self._signer.address)
         # Whoever has sent nothing yet takes over the account as it is.
         self._next_nonce = known or self._mined_count
-        self._check_nobody_else(self._mined_count)
+        await self._check_nobody_else(self._mined_count)
         for left in self._journal.unfinished():
             if left.attempts:
                 self._flights[left.nonce] = _Flight(
@@ -218,29 +230,29 @@ class TransactionManager:
         if live is not None and live.attempts:
             await self._join(intent, live)
             return
-        head = await self._chain.head()
-        if intent.deadline_s is not None and head.timestamp_s > intent.deadline_s:
-            intent.fulfil(Cancelled(f"{intent.key} was not sent by its deadline"))
-            return
+        if intent.deadline is not None:
+            intent.deadline.look((await self._chain.head()).timestamp_s)
+            if await self._is_late(intent.deadline):
+                intent.fulfil(Cancelled(f"{intent.key} was not sent by its deadline"))
+                return
         gas_limit = self._gas_limits.get(intent.data[:4])
         if gas_limit is None:
             raise Fatal(f"no gas limit is fixed for the function 0x{intent.data[:4].hex()}")
-        try:
-            await self._chain.preflight(self._signer.address, intent.to, intent.data, intent.value_wei, gas_limit)
-        except Reverted as refusal:
+        refusal = await self._try_out(intent, gas_limit)
+        if refusal is not None:
             intent.fulfil(refusal)
             return
         fees = await self._chain.fees()
         mined_count = await self._chain.nonce(self._signer.address)
-        self._check_nobody_else(mined_count)
+        await self._check_nobody_else(mined_count)
         nonce = self._journal.reserve_nonce(intent.key, max(mined_count, self._next_nonce))
         self._next_nonce = max(self._next_nonce, nonce + 1)
-        self._unsigned.pop(intent.key, None)
+        self._unsigned[intent.key] = nonce
         await self._fill_gaps(nonce, fees)
         cap_wei = self._cap_wei(gas_limit)
         max_fee_wei = min(fees.max_fee_wei, cap_wei)
-        flight = _Flight(nonce, intent.key, [], intent.deadline_s, [intent])
-        self._sign(
+        flight = _Flight(nonce, intent.key, [], intent.deadline, [intent])
+        await self._sign(
             flight,
             intent.to,
             intent.data,
@@ -249,14 +261,35 @@ class TransactionManager:
             max_fee_wei,
             min(fees.priority_fee_wei, cap_wei),
         )
+        del self._unsigned[intent.key]
         self._flights[nonce] = flight
         await self._broadcast(flight, flight.last)
+
+    async def _try_out(self, intent: _Intent, gas_limit: int) -> Reverted | Transient | None:
+        """What the contract has against an intent, before it is signed; None if it would do it."""
+        call = (self._signer.address, intent.to, intent.data, intent.value_wei, gas_limit)
+        try:
+            await self._chain.preflight(*call)
+        except Reverted as refusal:
+            if isinstance(explain(refusal), DeadlinePassed):
+                return refusal  # The next block's time is against it, and that does not go back.
+            try:
+                await self._chain.preflight(*call, tag="latest")
+            except Reverted:
+                return refusal
+            return Transient(f"{intent.key} waits for a transaction that is not mined: {refusal.reason}")
+        return None
+
+    async def _is_late(self, deadline: Deadline) -> bool:
+        """Asked of a second node only where the first says so: nothing is given up on one node's word."""
+        head = await self._chain.head()
+        return head.timestamp_s > deadline.until_s and await self._chain.is_past(deadline.until_s)
 
     async def _join(self, intent: _Intent, live: Outgoing) -> None:
         flight = self._flights.get(live.nonce)
         if flight is not None:
             flight.waiting.append(intent)
-            flight.deadline_s = intent.deadline_s
+            flight.deadline = intent.deadline
         elif live.inclusion is not None:
             try:
                 intent.fulfil(await self._chain.receipt(live.inclusion.tx_hash))
@@ -268,7 +301,7 @@ class TransactionManager:
         for key, nonce in list(self._unsigned.items()):
             if nonce < below:
                 flight = _Flight(nonce, key, [])
-                self._sign_nothing(flight, fees.max_fee_wei, fees.priority_fee_wei)
+                await self._sign_nothing(flight, fees.max_fee_wei, fees.priority_fee_wei)
                 del self._unsigned[key]
                 self._flights[nonce] = flight
                 await self._broadcast(flight, flight.last)
@@ -276,13 +309,13 @@ class TransactionManager:
     def _does_nothing(self, attempt: Attempt) -> bool:
         return attempt.to == self._signer.address and not attempt.data
 
-    def _sign_nothing(self, flight: _Flight, max_fee_wei: int, priority_fee_wei: int) -> None:
+    async def _sign_nothing(self, flight: _Flight, max_fee_wei: int, priority_fee_wei: int) -> None:
         cap_wei = self._cap_wei(NOTHING_GAS)
-        self._sign(
+        await self._sign(
             flight, self._signer.address, b"", 0, NOTHING_GAS, min(max_fee_wei, cap_wei), min(priority_fee_wei, cap_wei)
         )
 
-    def _sign(
+    async def _sign(
         self,
         flight: _Flight,
         to: Address | None,
@@ -293,7 +326,7 @@ class TransactionManager:
         priority_fee_wei: int,
     ) -> None:
         """One more attempt, written down before it can leave."""
-        raw = self._signer.sign_transaction(
+        raw = await self._signer.sign_transaction(
             {
                 "type": 2,
                 "chainId": self._chain.chain_id,
@@ -307,12 +340,12 @@ class TransactionManager:
             }
         )
         flight.attempts.append(self._journal.record_attempt(flight.key, raw))
-        flight.offered_s = time.monotonic()
+        flight.offered_s = _now_s()
         TRANSACTION_ATTEMPTS.inc()
 
     async def _broadcast(self, flight: _Flight, attempt: Attempt) -> None:
         """Hand an attempt to the node; nothing that comes of it changes whose the nonce is."""
-        flight.sent_s = time.monotonic()
+        flight.sent_s = _now_s()
         self._seen = None
         tx_hash = f"0x{attempt.tx_hash.hex()}"
         try:
@@ -337,16 +370,35 @@ class TransactionManager:
         head = await self._chain.head()
         if head.hash != self._seen:
             self._seen = head.hash
-            final = head if self._finality_depth == 0 else await self._chain.finalized(self._finality_depth)
-            self._mined_count = await self._chain.nonce(self._signer.address)
-            self._check_nobody_else(self._mined_count)
-            for flight in sorted(self._flights.values(), key=lambda flight: flight.nonce):
-                await self._follow(flight, final)
+            try:
+                await self._follow_all()
+            except Transient as error:
+                self._seen = None
+                log.warning("transactions cannot be followed", error=str(error))
         for flight in sorted(self._flights.values(), key=lambda flight: flight.nonce):
             if flight.mined is None:
                 await self._push(flight, head)
+        for intent in self._queue:
+            if intent.deadline is not None:
+                intent.deadline.look(head.timestamp_s)
 
-    async def _follow(self, flight: _Flight, final: Block) -> None:
+    async def _follow_all(self) -> None:
+        self._mined_count = await self._chain.nonce(self._signer.address)
+        await self._check_nobody_else(self._mined_count)
+        final_number = await self._find_final_number()
+        for flight in sorted(self._flights.values(), key=lambda flight: flight.nonce):
+            await self._follow(flight, final_number)
+
+    async def _find_final_number(self) -> int:
+        """-1 while it is not known: what is on its way is pushed on all the same."""
+        try:
+            return (await self._chain.finalized(self._finality_depth)).number
+        except Transient as error:
+            self._seen = None
+            log.warning("nothing becomes final", error=str(error))
+            return -1
+
+    async def _follow(self, flight: _Flight, final_number: int) -> None:
         receipt = await self._find_receipt(flight)
         if receipt is None:
             if flight.mined is not None:
@@ -358,10 +410,12 @@ class TransactionManager:
         attempt = next(attempt for attempt in flight.attempts if attempt.tx_hash == receipt.tx_hash)
         is_nothing = self._does_nothing(attempt)
         is_done = receipt.is_success and not is_nothing
-        is_final = receipt.block_number <= final.number
+        is_final = receipt.block_number <= final_number
         if not is_final:
             self._record_mined(flight, receipt if is_done else None)
             return
+        if await self._chain.final_receipt(receipt.tx_hash) != receipt:
+            raise Transient(f"nodes give different receipts of 0x{receipt.tx_hash.hex()}")
         if is_done:
             self._journal.mark_final(flight.nonce, receipt)
             outcome: Receipt | TouchstoneError = receipt
@@ -411,7 +465,7 @@ class TransactionManager:
         log.warning("transaction reorganised away", effect=flight.key, nonce=flight.nonce, block=vanished.block_number)
         TRANSACTIONS_REORGED.inc()
         flight.mined = None
-        flight.offered_s = time.monotonic()
+        flight.offered_s = _now_s()
         self._record_mined(flight, None)
         was_mined = (attempt for attempt in flight.attempts if attempt.tx_hash == vanished.tx_hash)
         await self._broadcast(flight, next(was_mined, flight.last))
@@ -421,18 +475,27 @@ class TransactionManager:
         self._seen = None
         if await self._chain.nonce(self._signer.address, self._finality_depth) <= flight.nonce:
             return
+        for attempt in flight.attempts:
+            if await self._chain.final_receipt(attempt.tx_hash) is not None:
+                return
         flight.foreign_looks += 1
-        if flight.foreign_looks >= FOREIGN_LOOKS:
-            self._record_mined(flight, None)
-            self._journal.mark_replaced(flight.nonce)  # Before the stop, so that clearing it lets the effect go on.
+        if flight.foreign_looks < FOREIGN_LOOKS:
+            return
+        self._record_mined(flight, None)
+        self._journal.mark_replaced(flight.nonce)  # Before the stop, so that clearing it lets the effect go on.
+        if flight.nonce >= self._journal.accepted_below():
             self._stop_for_good(f"nonce {flight.nonce} was used by a transaction that is not in this journal")
+        log.warning("a nonce was used by others", effect=flight.key, nonce=flight.nonce)
+        del self._flights[flight.nonce]
+        self._queue.extend(flight.waiting)
 
-    def _check_nobody_else(self, mined_count: int) -> None:
-        if mined_count > self._next_nonce:
-            self._stop_for_good(
-                f"the chain has {mined_count} transactions of {self._signer.address}, this journal knows of "
-                f"{self._next_nonce}"
-            )
+    async def _check_nobody_else(self, mined_count: int) -> None:
+        if mined_count <= self._next_nonce or not await self._chain.has_nonce(self._signer.address, mined_count):
+            return
+        self._stop_for_good(
+            f"the chain has {mined_count} transactions of {self._signer.address}, this journal knows of "
+            f"{self._next_nonce}"
+        )
 
     def _stop_for_good(self, finding: str) -> None:
         reason = f"{finding}: another program uses the key, or the journal is an old copy"
@@ -443,9 +506,12 @@ class TransactionManager:
 
     async def _push(self, flight: _Flight, head: Block) -> None:
         """Cancel what is too late, offer more for what waits too long, send again what may be lost."""
-        now_s = time.monotonic()
+        now_s = _now_s()
         is_nothing = self._does_nothing(flight.last)
-        is_late = flight.deadline_s is not None and head.timestamp_s > flight.deadline_s and not is_nothing
+        is_late = False
+        if flight.deadline is not None and not is_nothing:
+            flight.deadline.look(head.timestamp_s)
+            is_late = await self._is_late(flight.deadline)
         is_resend_due = now_s - flight.sent_s >= self._fee_limits.resend_after_s
         is_bump_due = (
             # Of several, only the first can be mined next.
@@ -472,14 +538,14 @@ class TransactionManager:
                 log.error(
                     "the fee of a transaction is at its cap", effect=flight.key, nonce=flight.nonce, cap_wei=cap_wei
                 )
-            flight.is_capped, flight.offered_s = True, time.monotonic()
+            flight.is_capped, flight.offered_s = True, _now_s()
             return False
         max_fee_wei = min(max(max_fee_wei, fees.max_fee_wei), cap_wei)
         priority_fee_wei = max(priority_fee_wei, min(fees.priority_fee_wei, max_fee_wei))
         if is_nothing:
-            self._sign_nothing(flight, max_fee_wei, priority_fee_wei)
+            await self._sign_nothing(flight, max_fee_wei, priority_fee_wei)
         else:
-            self._sign(flight, last.to, last.data, last.value_wei, last.gas_limit, max_fee_wei, priority_fee_wei)
+            await self._sign(flight, last.to, last.data, last.value_wei, last.gas_limit, max_fee_wei, priority_fee_wei)
         flight.is_capped = False
         TRANSACTIONS_REPLACED.inc()
         log.info(
@@ -498,7 +564,11 @@ class TransactionManager:
     def _measure(self) -> None:
         TRANSACTIONS_IN_FLIGHT.set(len(self._flights))
         began_s = min((flight.began_s for flight in self._flights.values()), default=None)
-        OLDEST_TRANSACTION_SECONDS.set(0 if began_s is None else time.monotonic() - began_s)
+        OLDEST_TRANSACTION_SECONDS.set(0 if began_s is None else _now_s() - began_s)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _raise(fee_wei: int) -> int:

@@ -19,9 +19,22 @@ from validator.protocol.events import Event, TaskPlanned
 
 def migrate(connection: sa.Connection, box: Box, version: int, identity: Identity) -> None:
     """Bring a journal of an older version to SCHEMA_VERSION; BadInput if it is another key's or validator's."""
-    if version != 1:
-        raise BadInput(f"the journal {box.name} has schema version {version}, which no program has written")
-    _from_1(connection, box, identity)
+    match version:
+        case 1:
+            _from_1(connection, box, identity)
+        case 2:
+            _from_2(connection, box)
+        case _:
+            raise BadInput(f"the journal {box.name} has schema version {version}, which no program has written")
+
+
+def _from_2(connection: sa.Connection, box: Box) -> None:
+    """Version 2 had no cursor and no requests, and no event that is new since."""
+    tables.metadata.create_all(connection)
+    about = dict(connection.execute(sa.select(tables.about)).mappings().one())
+    reason = box.unseal_row(tables.about, about)
+    clear = {name: value for name, value in about.items() if name != "sealed"} | {"schema_version": SCHEMA_VERSION}
+    connection.execute(sa.update(tables.about).values(box.seal_row(tables.about, clear, reason)))
 
 
 def _from_1(connection: sa.Connection, box: Box, identity: Identity) -> None:

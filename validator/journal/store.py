@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from validator.errors import BadInput, Fatal
+from validator.errors import BadInput, DiskFull, Fatal
 from validator.journal import tables
 from validator.journal.databases import DatabaseFailure, database_at, describe, is_disk_full
 from validator.journal.migrations import migrate
@@ -66,7 +66,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, in the hands of this process alone; Fatal if it cannot be (K1, K2).
+        """All or nothing, in the hands of this process alone; DiskFull or Fatal if it cannot be (K1, K2).
 
         A full disk leaves things as they were, and the journal can go on when there is space. After any other failure
         nobody knows what is on the disk: this Store is finished, and only opening the journal again tells.
@@ -81,9 +81,10 @@ class Store:
                 yield
         except DatabaseFailure as error:
             failure = f"the journal cannot be written: {describe(error)}"
-            if not is_disk_full(error):
-                self._failure = failure
-                self.connection.invalidate()
+            if is_disk_full(error):
+                raise DiskFull(failure) from error
+            self._failure = failure
+            self.connection.invalidate()
             raise Fatal(failure) from error
 
     @contextmanager
@@ -112,12 +113,12 @@ class Store:
             self.update(tables.about, about, body=b"", stopped_at_s=None)
         self.stop_reason = None
 
-    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Row]:
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool], at_most: int | None = None) -> list[Row]:
         """The rows that match, by primary key; BadInput if one is not as it was written (K4)."""
-        return list(self._scan(table, *where))
+        return list(self._scan(table, *where, at_most=at_most))
 
-    def _scan(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> Iterator[Row]:
-        query = sa.select(table).where(*where).order_by(*table.primary_key)
+    def _scan(self, table: sa.Table, *where: sa.ColumnElement[bool], at_most: int | None = None) -> Iterator[Row]:
+        query = sa.select(table).where(*where).order_by(*table.primary_key).limit(at_most)
         for row in map(dict, self.connection.execute(query).mappings()):
             yield Row(row, self._box.unseal_row(table, row))
 

@@ -1,4 +1,4 @@
-"""The schema, version 2. Every row ends in `sealed`: its body, if it has one, bound to all that stands before it.
+"""The schema, version 3. Every row ends in `sealed`: its body, if it has one, bound to all that stands before it.
 
 Rule kept: numbers are 64 bits wide (K6) and, in SQLite, every value has its column's type (STRICT), which the integrity
 check at opening verifies.
@@ -10,9 +10,9 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-from validator.types import Address
+from validator.types import Address, BlockNumber, Hash32
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,14 @@ class Identity:
 
     def __str__(self) -> str:
         return f"validator {self.validator} on contract {self.contract} of chain {self.chain_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last final block whose events are all recorded; another hash at that height is another chain."""
+
+    block_number: BlockNumber
+    block_hash: Hash32
 
 
 class NonceState(StrEnum):
@@ -110,3 +118,37 @@ sa.Index(
     sqlite_where=nonces.c.state != NonceState.REPLACED,
     postgresql_where=nonces.c.state != NonceState.REPLACED,
 )
+
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    sa.Column("id", _INT64, primary_key=True, autoincrement=False),
+    sa.Column("block_number", _INT64, nullable=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+"""At most one row."""
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("sequence", _INT64, primary_key=True, autoincrement=False),
+    sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    sa.Column("accepted_at_s", _SECONDS, nullable=False),
+    sa.Column("cancelled_at_s", _SECONDS),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+"""What customers want, in the order of arrival; what has become of it is told by the tasks that name it."""
+
+acceptances = sa.Table(
+    "acceptances",
+    metadata,
+    sa.Column("sequence", _INT64, primary_key=True, autoincrement=False),
+    sa.Column("nonces_below", _INT64, nullable=False),
+    sa.Column("accepted_at_s", _SECONDS, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
+"""Each time that an operator took the account over as it was: nonces below that are used up, by whomever."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from validator.errors import Fatal, IllegalEvent
 from validator.journal.codec import SignedTransaction, read_transaction
 from validator.journal.store import Contradiction, Row, Store
-from validator.journal.tables import NonceState, attempts, effects, nonces
+from validator.journal.tables import NonceState, acceptances, attempts, effects, nonces
 from validator.types import BlockNumber, EffectKey, Hash32
 
 
@@ -71,7 +71,7 @@ class TransactionLog:
             if live is not None:
                 return int(live.clear["nonce"])
             self._check_known(effect_key)
-            nonce = self._store.next(nonces.c.nonce, attempts.c.nonce, at_least=mined_count)
+            nonce = self._next_nonce(at_least=mined_count)
             self._store.insert(
                 nonces,
                 nonce=nonce,
@@ -141,9 +141,34 @@ class TransactionLog:
             return self._outgoing(row) if row is not None else None
 
     def next_nonce(self) -> int:
-        """One more than the highest that was ever reserved or signed with; 0 if none ever was."""
+        """One more than the highest that was ever reserved, signed with or accepted as used; 0 if none ever was."""
         with self._store.transaction():
-            return self._store.next(nonces.c.nonce, attempts.c.nonce, at_least=0)
+            return self._next_nonce(at_least=0)
+
+    def accept_foreign(self, mined_count: int) -> None:
+        """An operator's explicit act, before clearing the stop: what the chain has counted is used up, by whomever.
+
+        `mined_count` is the chain's own count. No nonce below it is given out; what was sent with one and proves not to
+        be mined is REPLACED.
+        """
+        with self._store.transaction():
+            self._store.insert(
+                acceptances,
+                sequence=self._store.next(acceptances.c.sequence),
+                nonces_below=mined_count,
+                accepted_at_s=time.time(),
+            )
+
+    def accepted_below(self) -> int:
+        """The highest count that was ever accepted; 0 if none was."""
+        with self._store.transaction():
+            return self._accepted_below()
+
+    def _accepted_below(self) -> int:
+        return max((row.clear["nonces_below"] for row in self._store.rows(acceptances)), default=0)
+
+    def _next_nonce(self, at_least: int) -> int:
+        return self._store.next(nonces.c.nonce, attempts.c.nonce, at_least=max(at_least, self._accepted_below()))
 
     def attempts_of(self, effect_key: EffectKey) -> tuple[SignedTransaction, ...]:
         """Everything that was ever signed for an effect, oldest first, whatever its nonce."""

@@ -12,7 +12,7 @@ from functools import cached_property
 from validator.errors import BadInput
 from validator.marks.sampler import WordScorer
 from validator.marks.schemes import Mark, Scheme
-from validator.marks.secrets import Secrets
+from validator.marks.secrets import DatasetSecrets, Secrets
 from validator.protocol.commitment import (
     SEPARATOR,
     WHITE_SPACE,
@@ -104,7 +104,13 @@ def check_learnable(rows: Sequence[Row], scheme: Scheme, n: int) -> list[int]:
 
 
 def plant(
-    rows: Sequence[Row], scheme: Scheme, n: int, *, secrets: Secrets, payer: Address, scorer: WordScorer
+    rows: Sequence[Row],
+    scheme: Scheme,
+    n: int,
+    *,
+    secrets: Secrets | DatasetSecrets,
+    payer: Address,
+    scorer: WordScorer,
 ) -> PlantedDataset:
     """Mark n rows of the dataset. Deterministic: the same seed, contract, payer and dataset give the same bytes."""
     markable = check_learnable(rows, scheme, n)

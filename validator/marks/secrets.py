@@ -39,6 +39,11 @@ class Secrets:
         """`datasetSalt`: goes to the miner with the data and is published with the bundle."""
         return Hash32(self._of_dataset("dataset-salt", payer, source_data_hash, scheme, n, w))
 
+    def of_dataset(self, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> "DatasetSecrets":
+        """What planting one dataset needs, and nothing else: fit to be handed to another process or machine."""
+        of = (payer, source_data_hash, scheme, n, w)
+        return DatasetSecrets(of, self._of_dataset("draw", *of), self.dataset_salt(*of))
+
     def commitment_salt(self, validator: Address, validator_nonce: int) -> Hash32:
         """The salt that opens one task's commitment."""
         info = abi_encode(
@@ -52,9 +57,43 @@ class Secrets:
         return _derive(self._master_seed, info)
 
 
+class DatasetSecrets:
+    """The secrets of one planting, where the master seed must not go; any other is a KeyError."""
+
+    def __init__(self, of: tuple[Address, bytes, str, int, int], draw_key: bytes, salt: Hash32) -> None:
+        self._of = of
+        self._draw_key = draw_key
+        self._salt = salt
+
+    def __repr__(self) -> str:
+        return "DatasetSecrets(<redacted>)"
+
+    def draw_stream(self, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> "DrawStream":
+        self._check(payer, source_data_hash, scheme, n, w)
+        return DrawStream(self._draw_key)
+
+    def dataset_salt(self, payer: Address, source_data_hash: bytes, scheme: str, n: int, w: int) -> Hash32:
+        self._check(payer, source_data_hash, scheme, n, w)
+        return self._salt
+
+    def _check(self, *of: object) -> None:
+        if of != self._of:
+            raise KeyError("the secrets of another dataset")
+
+
 def derive_journal_key(master_seed: bytes) -> bytes:
     """The 32 bytes that seal what a validator's journal says."""
     return _derive(master_seed, b"journal")
+
+
+def derive_dataset_key(master_seed: bytes) -> bytes:
+    """The 32 bytes that seal the customers' datasets and their marks."""
+    return _derive(master_seed, b"datasets")
+
+
+def derive_bundle_key(master_seed: bytes) -> bytes:
+    """The 32 bytes that seal the evidence of tasks that are not settled yet."""
+    return _derive(master_seed, b"bundles")
 
 
 def _derive(master_seed: bytes, info: bytes) -> bytes:

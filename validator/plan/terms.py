@@ -1,8 +1,11 @@
 """From a test plan and a reward to the terms of a task, by the protocol's heading "Defaults"."""
 
+from collections.abc import Sequence
+
 from validator.config import Durations
 from validator.errors import BadInput
-from validator.protocol.commitment import Terms, encode_scheme
+from validator.protocol.commitment import Terms, encode_scheme, hash_committee
+from validator.protocol.state import Weights
 from validator.protocol.verdict import Thresholds
 from validator.types import Address, Hash32, Wei
 
@@ -36,8 +39,15 @@ def build_terms(
     commitment: Hash32,
     spec_hash: Hash32,
     durations: Durations,
+    weights: Weights = Weights.NONE,
+    min_coverage_bps: int = 0,
+    committee: Sequence[Address] = (),
 ) -> Terms:
-    """Terms of a task without returned weights; bonds and fee follow from the reward."""
+    """Terms of a task; bonds and fee follow from the reward.
+
+    `committee` and `min_coverage_bps` are for judged weights; a majority of the committee must sign.
+    """
+    is_judged = weights is Weights.JUDGED
     return Terms(
         payer=payer,
         validator=validator,
@@ -59,10 +69,10 @@ def build_terms(
         dataset_root=dataset_root,
         commitment=commitment,
         spec_hash=spec_hash,
-        weights=0,
-        min_coverage_bps=0,
-        committee_hash=Hash32(bytes(32)),
-        quorum=0,
+        weights=weights,
+        min_coverage_bps=min_coverage_bps,
+        committee_hash=hash_committee(committee) if is_judged else Hash32(bytes(32)),
+        quorum=len(committee) // 2 + 1 if is_judged else 0,
         accept_seconds=durations.accept_seconds,
         train_seconds=durations.train_seconds,
         submitted_seconds=durations.submitted_seconds,

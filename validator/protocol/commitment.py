@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak as _keccak
@@ -227,14 +227,27 @@ def hash_replies(pairs: Sequence[tuple[Hash32, Hash32]]) -> Hash32:
     return keccak(abi_encode(["(bytes32,bytes32)[]"], [list(pairs)]))
 
 
-def hash_model_files(files: Iterable[tuple[str, int, bytes]]) -> Hash32:
-    """`modelHash` of returned weights: (path, size in bytes, SHA-256 digest) of each file, sorted by path here."""
+class ModelFile(NamedTuple):
+    """One file of returned weights; `sha256` is its digest."""
+
+    path: str
+    size_bytes: int
+    sha256: bytes
+
+
+def hash_model_files(files: Iterable[ModelFile]) -> Hash32:
+    """`modelHash` of returned weights, sorted by path here."""
     return keccak(abi_encode(["bytes32", "(string,uint256,bytes32)[]"], [MODEL_TAG, sorted(files)]))
 
 
 def hash_served_model(model_id: str) -> Hash32:
     """`modelHash` where no weights are returned: of the served model's id."""
     return keccak(model_id.encode())
+
+
+def hash_committee(committee: Iterable[Address]) -> Hash32:
+    """`committeeHash` of who may judge returned weights, sorted here."""
+    return keccak(abi_encode(["address[]"], [sorted(committee, key=lambda member: int(member, 16))]))
 
 
 def hash_spec(spec: str) -> Hash32:

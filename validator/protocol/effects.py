@@ -55,6 +55,36 @@ class RequestTranscript(TaskEffect):
 
 
 @dataclass(frozen=True, slots=True)
+class FetchWeights(TaskEffect):
+    """Download the submitted weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeWeights(TaskEffect):
+    """Ask the fetched weights the probes, on our own machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBundle(TaskEffect):
+    """Put the evidence together, sealed, before the settlement that names its hash. `phase` as in Settle."""
+
+    phase: str
+
+    def _detail(self) -> str:
+        return f"/{self.phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishBundle(TaskEffect):
+    """The settlement is final: open the evidence to everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge(TaskEffect):
+    """Sign what the weights did, collect the committee's verdicts, and send `judge`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settle(TaskEffect):
     """Send `settle`: the one gate through which a verdict moves money, whether it pays or slashes.
 
@@ -83,4 +113,18 @@ class Poke(TaskEffect):
         return f"/{self.phase}"
 
 
-Effect: TypeAlias = OpenTask | DeliverDataset | LocateModel | SendProbe | RequestTranscript | Settle | Challenge | Poke
+Effect: TypeAlias = (
+    OpenTask
+    | DeliverDataset
+    | LocateModel
+    | SendProbe
+    | RequestTranscript
+    | FetchWeights
+    | ProbeWeights
+    | WriteBundle
+    | PublishBundle
+    | Settle
+    | Judge
+    | Challenge
+    | Poke
+)

@@ -6,11 +6,11 @@ Times are chain time. Events that the chain tells carry the transaction and the 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from validator.protocol.commitment import Terms
+from validator.protocol.commitment import ModelFile, Terms
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Hash32, TaskId, UnixSeconds
 
-_NO_TLS_KEY = Hash32(bytes(32))
+_NONE = Hash32(bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,17 @@ class TaskPlanned(Fact):
     spec: str
     base_model: str
     miner_url: str
-    miner_tls_key_hash: Hash32 = _NO_TLS_KEY
+    miner_tls_key_hash: Hash32 = _NONE
     """SHA-256 of the only TLS key that is accepted at that URL; zero is plain HTTP (`dev` profile; older journals)."""
+    request_id: Hash32 = _NONE
+    """The customer's request that the task serves; zero where there was none (simulations; older journals)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningFailed(Fact):
+    """The task was never opened, and with this plan never will be: nothing has moved."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,35 @@ class MinerFaulted(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsFetched(Fact):
+    """The weights are here, and they are the submitted ones."""
+
+    files: tuple[ModelFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsProbed(Fact):
+    """What the returned weights answer to the probes here, as (text, is_cut), in the order of the marks."""
+
+    replies: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFaulted(Fact):
+    """No weights that could be probed: never delivered, not the submitted ones, or no model."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleWritten(Fact):
+    """The evidence is on disk, sealed until the settlement is final. `phase` is the one that it settles from."""
+
+    phase: str
+    bundle_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
 class TaskChallenged(ChainFact):
     """Our challenge stands on chain: the miner must answer there."""
 
@@ -117,6 +155,7 @@ class TaskSettled(ChainFact):
 
     hits: int
     is_slash_pending: bool
+    """The task goes on: to a slash that can be disputed, or to the committee where weights are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +174,7 @@ class TimePassed(Fact):
 
 Event: TypeAlias = (
     TaskPlanned
+    | OpeningFailed
     | TaskOpened
     | DatasetDelivered
     | TaskAccepted
@@ -143,6 +183,10 @@ Event: TypeAlias = (
     | ProbeAnswered
     | TranscriptSigned
     | MinerFaulted
+    | WeightsFetched
+    | WeightsProbed
+    | WeightsFaulted
+    | BundleWritten
     | TaskChallenged
     | ChallengeAnswered
     | TaskSettled

@@ -77,6 +77,22 @@ def parse_probe(body: Any, max_tokens: int) -> tuple[str, str]:
     return _text(body["model"]), prompt
 
 
+def parse_completion(body: Any, model: str) -> tuple[str, bool]:
+    """The text of a chat completion, and whether the token limit cut it; ValueError if it is no complete answer."""
+    if not isinstance(body, dict) or body.get("model") != model:
+        raise ValueError("the answer is not from the model that was asked")
+    choices = body.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+        raise ValueError("a completion has exactly one choice")
+    reason = choices[0].get("finish_reason")
+    if reason not in ("stop", "length"):
+        raise ValueError(f"finish_reason {reason!r} is not a complete answer")
+    message = choices[0].get("message")
+    if not isinstance(message, dict):
+        raise ValueError("the choice has no message")
+    return _text(message.get("content")), reason == "length"
+
+
 def reply_head(text: str, *, is_cut: bool, w: int) -> str | None:
     """The first `w` words of a reply, all of it if it has no more; None where the token limit cut into them: a miss."""
     answer = text.lstrip(WHITE_SPACE)

@@ -9,25 +9,24 @@ from pathlib import Path
 from prometheus_client import REGISTRY, write_to_textfile
 from rich.console import Console
 
+from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.edges.datasets import choose_rows, load_rows
 from validator.errors import BadInput, TouchstoneError
 from validator.files import check_writable
+from validator.logs import log_to_file
 from validator.marks.planting import check_learnable
 from validator.marks.schemes import make_scheme
+from validator.plan.spec import TrainingSpec
 from validator.plan.terms import choose_thresholds
 from validator.simulation.display import Display
 from validator.simulation.options import (
     DEFAULT_ROWS,
-    EMBEDDED_MODEL,
-    EMBEDDED_MODEL_NAME,
     SimulationOptions,
-    TrainingSpec,
     default_rows,
     parse_miners,
 )
 from validator.simulation.report import SimulationReport
 from validator.simulation.run import simulate
-from validator.telemetry import log_to_file
 
 MAX_SEED = 2**31
 MAX_WORKERS = 64

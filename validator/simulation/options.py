@@ -1,21 +1,16 @@
 """What `touchstone simulate` was asked for, checked before anything starts."""
 
-import json
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from validator.errors import BadInput
-from validator.protocol.commitment import Row, hash_spec
+from validator.plan.spec import TrainingSpec
+from validator.protocol.commitment import Row
 from validator.protocol.verdict import Thresholds
-from validator.types import Hash32
 
 DEFAULT_ROWS = 300
 MAX_MINERS = 64
-
-EMBEDDED_MODEL = str(files("validator.base_model"))
-EMBEDDED_MODEL_NAME = "touchstone-base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +19,6 @@ class MinerPlan:
 
     name: str
     strategy: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSpec:
-    """How the customer wants the model trained; its JSON is the preimage of the terms' specHash.
-
-    It names no seed: every miner takes its own. The defaults, here and on the command line, are measured on the
-    embedded model and must not be carried over to large ones.
-    """
-
-    base_model: str
-    epochs: int
-    learning_rate: float
-    batch_size: int = 4
-    max_length: int = 256
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= 100:
-            raise BadInput(f"the number of epochs is 1 to 100, not {self.epochs}")
-        if not 0 < self.learning_rate <= 1:
-            raise BadInput(f"nothing can be learnt at a learning rate of {self.learning_rate}: it is over 0, at most 1")
-
-    def to_json(self) -> str:
-        spec = {"method": "full"} | {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps(spec, sort_keys=True, separators=(",", ":"))
-
-    @property
-    def hash(self) -> Hash32:
-        return hash_spec(self.to_json())
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ async def build_report(
             raise Fatal(f"the task of {name} never closed")
         hits = p_value = None
         if isinstance(settled, onchain.TaskSettled):
-            verdict = node.executor.judge(state)
+            verdict = node.executor.judge(state, planted)
             if verdict.hits != settled.hits:
                 raise Fatal(f"the contract counted {settled.hits} hits for {name}, the validator {verdict.hits}")
             hits, p_value = settled.hits, verdict.p_value

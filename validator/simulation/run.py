@@ -7,26 +7,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from validator.app import ValidatorNode
-from validator.child_processes import ChildPool, end_children
 from validator.config import DEV
 from validator.edges.http import HttpClient
 from validator.edges.miners import MinerClient
-from validator.errors import BadInput, Fatal, MinerFault, Transient, first_error
+from validator.errors import Fatal, MinerFault, Transient, first_error
+from validator.evidence.store import BundleStore
+from validator.evidence_keeper import EvidenceKeeper
 from validator.executor import FAILED_STATUS
-from validator.marks.planting import PlantedDataset, plant
+from validator.journal import Identity, Journal
+from validator.marks.planting import PlantedDataset
 from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets, derive_journal_key
+from validator.model_work import Children
 from validator.plan.terms import build_terms, compute_availability_bond, compute_fee, compute_validator_bond
+from validator.planting_job import plant_in
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_commitment
 from validator.protocol.events import TaskPlanned
-from validator.protocol.state import Phase
+from validator.protocol.state import Phase, TaskState
 from validator.protocol.typed_data import OrderMessage
 from validator.simulation.display import Display
 from validator.simulation.options import SimulationOptions
 from validator.simulation.report import SimulationReport, build_report
 from validator.simulation.world import MinersProcess, World, miners_process, open_world
-from validator.types import Address, Hash32, TaskId, UnixSeconds, Wei
+from validator.types import Hash32, TaskId, UnixSeconds, Wei
+from validator.weights.returned import ReturnedWeights
 
 REWARD_WEI = Wei(10**18)
 ORDER_LIFETIME_S = 86_400
@@ -99,15 +104,22 @@ async def _run_tasks(
     names = {task.task_id: name for name, task in tasks.items()}
     display.stage("running the tasks")
     async with HttpClient(DEV) as http:
+        key = derive_journal_key(world.master_seed)
+        identity = Identity(world.chain.chain_id, world.contract.address, world.validator.address)
         node = ValidatorNode.build(
-            journal_path=options.directory / "journal.sqlite",
-            journal_key=derive_journal_key(world.master_seed),
+            journal=Journal(options.directory / "journal.sqlite", key, identity),
             profile=DEV,
             contract=world.contract,
             signer=world.validator.signer,
             http=http,
             secrets=secrets,
-            planted={planted.tree.root: planted},
+            planted=_OneDataset(planted),
+            evidence=EvidenceKeeper(
+                world.contract, secrets, BundleStore(options.directory / "bundles", key), on_reveal=_note_nothing
+            ),
+            weights=ReturnedWeights(
+                Children(1), options.directory / "models", {options.spec.base_model: options.model}
+            ),
             first_block=world.first_block,
             on_change=lambda state: display.task(names[state.task_id], state),
         )
@@ -117,7 +129,7 @@ async def _run_tasks(
                     group.create_task(_watch_jobs(node, names, display)),
                     group.create_task(miners.fail_when_gone()),
                 ]
-                await node.run(list(tasks.values()))
+                await node.run_tasks(list(tasks.values()))
                 for guard in guards:
                     guard.cancel()
             clock.lap("tasks")
@@ -184,7 +196,7 @@ async def _plan_task(
         terms=terms,
         validator_nonce=nonce,
         order=order,
-        order_signature=world.payer.signer.sign_typed_data(world.contract.domain, typed_data.order(order)),
+        order_signature=await world.payer.signer.sign_typed_data(world.contract.domain, typed_data.order(order)),
         spec=options.spec.to_json(),
         base_model=options.spec.base_model,
         miner_url=miner.url,
@@ -192,9 +204,25 @@ async def _plan_task(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _OneDataset:
+    """All tasks of a simulation are about the same."""
+
+    planted: PlantedDataset
+
+    async def of(self, _state: TaskState) -> PlantedDataset:
+        return self.planted
+
+
+async def _note_nothing(_state: TaskState) -> None:
+    """A simulation plants one dataset, and no later one is compared with it."""
+
+
 async def _watch_jobs(node: ValidatorNode, names: dict[TaskId, str], display: Display) -> None:
     """Ask the miners how their jobs go: for display, and so that a failed one is not waited for in vain."""
     while True:
+        for effect_key, refusal in node.driver.refusals.items():
+            raise Fatal(f"{effect_key}: {refusal}")
         for task_id, state in list(node.driver.states.items()):
             if state.faults:
                 raise Fatal(f"{names[task_id]} broke the protocol: {state.faults[0]}")
@@ -226,22 +254,7 @@ async def _withdraw_all(world: World) -> None:
 
 
 async def _plant_in_child(options: SimulationOptions, scheme: Scheme, world: World, secrets: Secrets) -> PlantedDataset:
-    """Plant in a child process: the generator's libraries are large, and needed only for this."""
-    child = ChildPool(1)
-    try:
-        return await child.run(_plant, options, scheme, world.payer.address, secrets)
-    finally:
-        child.shut_down()
-        await asyncio.to_thread(end_children)
-
-
-def _plant(options: SimulationOptions, scheme: Scheme, payer: Address, secrets: Secrets) -> PlantedDataset:
-    from validator.edges.generator import LocalScorer
-
-    scorer = LocalScorer(options.model)
-    if scorer.context_tokens < options.spec.max_length:
-        raise BadInput(
-            f"{options.model} reads at most {scorer.context_tokens} tokens, the spec trains on "
-            f"{options.spec.max_length}"
-        )
-    return plant(options.rows, scheme, options.thresholds.n, secrets=secrets, payer=payer, scorer=scorer)
+    n, payer = options.thresholds.n, world.payer.address
+    return await plant_in(
+        Children(1), options.model, options.rows, scheme, n, secrets, payer, context_tokens=options.spec.max_length
+    )

@@ -16,7 +16,8 @@ from validator.config import DEV
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, Touchstone
 from validator.edges.devnet import open_chain
-from validator.edges.keys import Signer, derive_secret, derive_signer, dev_mnemonic_signer, load_key_file
+from validator.edges.key_files import load_key_file
+from validator.edges.keys import Signer, derive_secret, derive_signer, dev_mnemonic_signer
 from validator.errors import BadInput, Fatal
 from validator.simulation.options import MinerPlan, SimulationOptions
 from validator.types import Address, BlockNumber, Wei

@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.unit.journal.scenario import CALLS, IDENTITY, KEY, digest
-from validator.errors import BadInput, Fatal
+from validator.errors import BadInput, DiskFull, Fatal
 from validator.journal import Journal
 
 PAGE_BYTES = 4096
@@ -111,14 +111,14 @@ class Life:
                 fail_syncs()
             try:
                 call(journal)
-            except Fatal as failure:
+            except (DiskFull, Fatal) as failure:
                 self.tell(failed=number, error=str(failure))
                 self.relieve()
                 if self.fault == "full":
                     self.tell(seen=digest(journal))
                 try:
                     call(journal)
-                except Fatal as again:
+                except (DiskFull, Fatal) as again:
                     self.tell(again=str(again))
                     return
             self.tell(acked=number)

@@ -8,10 +8,11 @@ import pytest
 from tests import factories as f
 from tests.unit.journal.scenario import IDENTITY, KEY
 from validator.errors import BadInput
-from validator.journal import Identity, Journal
+from validator.journal import Cursor, Identity, Journal
 from validator.protocol import effects as todo
 from validator.protocol import events as facts
 from validator.protocol.state import Phase
+from validator.types import BlockNumber
 
 
 def execute(path, statement):
@@ -23,21 +24,28 @@ def execute(path, statement):
     return rows
 
 
-@pytest.fixture
-def version_1(path):
+def restore(path, version):
     path.touch(mode=0o600)
     connection = sqlite3.connect(path)
-    connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
+    connection.executescript(Path(__file__).with_name(f"version_{version}.sql").read_text())
     connection.close()
     return path
 
 
-def test_a_journal_of_version_1_tells_the_same_under_version_2(version_1):
+@pytest.fixture
+def version_1(path):
+    return restore(path, 1)
+
+
+WITHOUT_BUNDLES = [type(event) for event in f.HAPPY_PATH if event != f.BUNDLED]
+
+
+def test_a_journal_of_version_1_tells_the_same_under_ours(version_1):
     """One task that was paid, and one that was being opened."""
     journal = Journal(version_1, KEY, IDENTITY)
     events = list(journal.events())
     paid, opening = events[0], events[-1]
-    assert [type(event) for event in events] == [type(event) for event in f.HAPPY_PATH] + [facts.TaskPlanned]
+    assert [type(event) for event in events] == [*WITHOUT_BUNDLES, facts.TaskPlanned]
     assert [event.text for event in events if isinstance(event, facts.ProbeAnswered)] == [
         f"a reply number {i} — ☂" for i in range(16)
     ]
@@ -56,8 +64,29 @@ def test_a_journal_of_version_1_tells_the_same_under_version_2(version_1):
     assert not journal.is_new
     journal.close()
     tables = execute(version_1, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    assert tables == [("about",), ("attempts",), ("effects",), ("events",), ("nonces",)]
+    names = "about", "attempts", "cursors", "effects", "events", "nonces", "requests"
+    assert tables == [(name,) for name in names]
     Journal(version_1, KEY, IDENTITY).close()
+
+
+def test_a_journal_of_version_2_goes_on_under_ours(path):
+    """The same two tasks; nonces, what is left to do, and an operator's stop are kept."""
+    journal = Journal(restore(path, 2), KEY, IDENTITY)
+    events = list(journal.events())
+    paid, opening = events[0], events[-1]
+    assert [type(event) for event in events] == [*WITHOUT_BUNDLES, facts.TaskPlanned]
+    assert {state.outcome for state in journal.replay().values()} == {"paid", None}
+    assert journal.unfinished_effects() == [todo.OpenTask(opening.task_id)]
+    (outgoing,) = journal.transactions.unfinished()
+    assert (outgoing.nonce, outgoing.effect_key) == (1, todo.OpenTask(opening.task_id).key)
+    assert journal.transactions.live(todo.OpenTask(paid.task_id).key).nonce == 0
+    assert (journal.cursor(), journal.requests()) == (None, [])
+    journal.move_cursor(Cursor(BlockNumber(7), f.digest("block")))
+    journal.stop("a foreign transaction")
+    journal.close()
+    stopped = Journal(path, KEY, IDENTITY, despite_stop=True)
+    assert (stopped.stop_reason, stopped.cursor().block_number) == ("a foreign transaction", 7)
+    stopped.close()
 
 
 def test_what_stood_in_clear_is_gone_from_the_file(version_1):

@@ -8,10 +8,10 @@ from tests import factories as f
 from tests.factories import TASK_ID
 from tests.unit.journal.scenario import DELIVER, IDENTITY, KEY, LOCATE, OPEN, PROBES, sign
 from validator.errors import BadInput, Fatal
-from validator.journal import Journal
+from validator.journal import Cursor, Journal
 from validator.protocol import effects as todo
 from validator.protocol.machine import step
-from validator.types import TaskId
+from validator.types import BlockNumber, TaskId
 
 
 class Impostor(todo.SendProbe):
@@ -150,3 +150,49 @@ def test_no_secret_stands_in_the_files_in_clear(journal, read_files):
     for secret in (b"drawn words", b"rows and salt", b"the payer's signature", settlement, KEY):
         assert secret not in on_disk
         assert secret.hex().encode() not in on_disk
+
+
+def test_what_an_effect_brought_and_that_it_is_done_are_one_write(journal, path):
+    """P1: no crash keeps the one and loses the other."""
+    journal.record(f.PLANNED, [OPEN])
+    journal.record(f.OPENED, [DELIVER], done=OPEN.key)
+    assert journal.unfinished_effects() == [DELIVER]
+    with pytest.raises(ValueError, match="not enough values"):
+        journal.record(f.DELIVERED, [], done=LOCATE.key)
+    assert list(journal.events()) == [f.PLANNED, f.OPENED]
+
+
+def test_the_cursor_moves_and_is_kept(journal, place):
+    assert journal.cursor() is None
+    for number in (3, 9, 8):
+        journal.move_cursor(Cursor(BlockNumber(number), f.digest(f"block {number}")))
+    journal.close()
+    journal = Journal(place, KEY, IDENTITY)
+    assert journal.cursor() == Cursor(BlockNumber(8), f.digest("block 8"))
+    journal.close()
+
+
+def test_requests_are_kept_in_order_and_can_be_taken_back(journal, place):
+    first, second = f.digest("first"), f.digest("second")
+    journal.add_request(first, b"a dataset, please")
+    journal.add_request(second, b"another")
+    journal.add_request(first, b"a dataset, please")
+    journal.cancel_request(second)
+    journal.cancel_request(second)
+    journal.close()
+    journal = Journal(place, KEY, IDENTITY)
+    kept = [(row.request_id, row.body, row.cancelled_at_s is not None) for row in journal.requests()]
+    journal.close()
+    assert kept == [(first, b"a dataset, please", False), (second, b"another", True)]
+
+
+def test_a_request_under_a_known_id_with_another_content_stops_the_journal(journal):
+    journal.add_request(f.digest("first"), b"a dataset, please")
+    with pytest.raises(Fatal, match="is known with another content"):
+        journal.add_request(f.digest("first"), b"two datasets, please")
+    assert journal.stop_reason is not None
+
+
+def test_an_unknown_request_cannot_be_taken_back(journal):
+    with pytest.raises(BadInput, match="there is no request"):
+        journal.cancel_request(f.digest("first"))

@@ -11,7 +11,8 @@ from validator.protocol.state import Phase
 
 
 def make_all(task_id) -> list[todo.Effect]:
-    varying = {todo.SendProbe: range(16), todo.Poke: Phase, todo.Settle: (Phase.SUBMITTED, Phase.ANSWERED)}
+    settling = (Phase.SUBMITTED, Phase.ANSWERED)
+    varying = {todo.SendProbe: range(16), todo.Poke: Phase, todo.WriteBundle: settling, todo.Settle: settling}
     return [
         kind(task_id, *([] if value is None else [value]))
         for kind in get_args(todo.Effect)

@@ -12,7 +12,7 @@ from tests.factories import TASK_ID, N
 from validator.errors import IllegalEvent
 from validator.protocol import effects as todo
 from validator.protocol import events as facts
-from validator.protocol.machine import TRANSITIONS, step
+from validator.protocol.machine import NEVER_OPENED, TRANSITIONS, is_moot, step
 from validator.protocol.state import Phase, TaskState
 
 PROBES = [todo.SendProbe(TASK_ID, i) for i in range(N)]
@@ -35,12 +35,14 @@ REACHED = {
     Phase.SUBMITTED: f.HAPPY_PATH[:22],
     Phase.CHALLENGED: f.WITHHELD_PATH[:8],
     Phase.ANSWERED: f.WITHHELD_PATH[:9],
-    Phase.SLASH_PENDING: f.WITHHELD_PATH[:10],
+    Phase.JUDGING: f.JUDGED_PATH,
+    Phase.SLASH_PENDING: f.WITHHELD_PATH[:11],
     Phase.CLOSED: f.HAPPY_PATH,
 }
+TIME_PASSED = facts.TimePassed(TASK_ID, f.UnixSeconds(f.OPENED_AT_S + 1))
 EVENTS = {
     type(event): event
-    for event in (*f.HAPPY_PATH, *f.WITHHELD_PATH, facts.TimePassed(TASK_ID, f.UnixSeconds(f.OPENED_AT_S + 1)))
+    for event in (*f.HAPPY_PATH, *f.WITHHELD_PATH, *f.WEIGHTS, f.WEIGHTS_FAULTED, f.OPENING_FAILED, TIME_PASSED)
 }
 NEXT_PHASE = {
     (Phase.PLANNED, facts.TaskOpened): Phase.OPEN,
@@ -55,6 +57,7 @@ NEXT_PHASE = {
     (Phase.CHALLENGED, facts.TaskClosed): Phase.CLOSED,
     (Phase.ANSWERED, facts.TaskSettled): Phase.SLASH_PENDING,
     (Phase.ANSWERED, facts.TaskClosed): Phase.CLOSED,
+    (Phase.JUDGING, facts.TaskClosed): Phase.CLOSED,
     (Phase.SLASH_PENDING, facts.TaskClosed): Phase.CLOSED,
 }
 """What the contract may do to a task, with a settlement that slashes (protocol, "States, durations, defaults")."""
@@ -68,12 +71,12 @@ def test_happy_path_asks_for_each_step_when_it_is_due():
         f.SUBMITTED: [todo.LocateModel(TASK_ID)],
         f.LOCATED: PROBES,
         f.ANSWERS[-1]: [todo.RequestTranscript(TASK_ID)],
+        f.SIGNED: [todo.WriteBundle(TASK_ID, Phase.SUBMITTED)],
+        f.BUNDLED: [todo.Settle(TASK_ID, Phase.SUBMITTED)],
+        f.SETTLED: [todo.PublishBundle(TASK_ID)],
     }
     for event, effects in zip(f.HAPPY_PATH, asked, strict=True):
-        if event == f.SIGNED:
-            assert [type(effect) for effect in effects] == [todo.Settle]
-        else:
-            assert effects == expected.get(event, [])
+        assert effects == expected.get(event, [])
     assert (state.phase, state.outcome, state.hits) == (Phase.CLOSED, "paid", 15)
     assert [answer.text for answer in state.answers] == [event.text for event in f.ANSWERS]
 
@@ -81,8 +84,10 @@ def test_happy_path_asks_for_each_step_when_it_is_due():
 def test_withheld_path_goes_over_the_chain_and_ends_slashed():
     state, asked = run(*f.WITHHELD_PATH)
     assert asked[6] == [todo.Challenge(TASK_ID)]
-    assert [type(effect) for effect in asked[8]] == [todo.Settle]
-    assert asked[7] == asked[9] == asked[10] == []
+    assert asked[8] == [todo.WriteBundle(TASK_ID, Phase.ANSWERED)]
+    assert asked[9] == [todo.Settle(TASK_ID, Phase.ANSWERED)]
+    assert asked[10] == [todo.PublishBundle(TASK_ID)]
+    assert asked[7] == asked[11] == []
     assert (state.outcome, state.hits, state.onchain_replies) == ("slashed", 0, f.REPLIES)
     assert state.reply_hashes(f.digest("salt")) == f.REPLIES
 
@@ -97,6 +102,8 @@ def test_every_pair_is_either_in_the_table_or_illegal(phase, kind):
         after, _ = step(state, EVENTS[kind])
         if issubclass(kind, facts.ChainFact):
             assert after.phase is NEXT_PHASE[phase, kind]
+        elif kind is facts.OpeningFailed:
+            assert after.phase is Phase.CLOSED
         else:
             assert after.phase is phase
     else:
@@ -126,7 +133,8 @@ def test_states_events_and_effects_cannot_be_changed():
 @pytest.mark.parametrize("phase", [Phase.CHALLENGED, Phase.ANSWERED, Phase.SLASH_PENDING, Phase.CLOSED])
 def test_what_comes_late_changes_nothing_and_does_not_stop_the_validator(phase, kind):
     state, _ = run(*REACHED[phase])
-    assert step(state, EVENTS[kind]) == (state, [])
+    after, effects = step(state, EVENTS[kind])
+    assert (replace(after, told_s=state.told_s), effects) == (state, [])
 
 
 def test_the_miner_may_be_faster_than_its_answer_to_our_request():
@@ -175,11 +183,120 @@ def test_a_fault_before_the_model_is_recorded_and_moves_nothing(phase):
 def test_an_answer_on_chain_is_settled_although_an_earlier_settle_was_overtaken():
     """V8: signature and challenge crossed, the challenge was mined first; without this the validator loses its bond."""
     half_time = facts.TimePassed(TASK_ID, f.UnixSeconds(f.SUBMITTED.at_s + 500))
-    _, asked = run(*f.HAPPY_PATH[:22], half_time, f.SIGNED, f.CHALLENGED, f.ANSWERED)
-    challenge, overtaken, settle = asked[22], asked[23], asked[25]
-    assert challenge == [todo.Challenge(TASK_ID)]
-    assert [type(effect) for effect in overtaken + settle] == [todo.Settle] * 2
-    assert overtaken[0].key != settle[0].key
+    crossed = [half_time, f.SIGNED, f.BUNDLED, f.CHALLENGED, f.ANSWERED, f.BUNDLED_ANSWERS]
+    state, asked = run(*f.HAPPY_PATH[:22], *crossed)
+    assert asked[22] == [todo.Challenge(TASK_ID)]
+    assert asked[24] == [todo.Settle(TASK_ID, Phase.SUBMITTED)]
+    assert asked[27] == [todo.Settle(TASK_ID, Phase.ANSWERED)]
+    assert state.bundle_hash == f.BUNDLED_ANSWERS.bundle_hash
+
+
+def test_evidence_for_a_settlement_that_was_overtaken_is_not_settled():
+    half_time = facts.TimePassed(TASK_ID, f.UnixSeconds(f.SUBMITTED.at_s + 500))
+    state, asked = run(*f.HAPPY_PATH[:22], half_time, f.SIGNED, f.CHALLENGED, f.BUNDLED, f.ANSWERED, f.BUNDLED)
+    assert asked[25] == asked[27] == []
+    assert state.bundle_hash is None
+
+
+WITH_WEIGHTS = [f.PLANNED_WITH_WEIGHTS, *f.HAPPY_PATH[1:22]]
+
+
+def test_returned_weights_are_fetched_probed_and_waited_for():
+    state, asked = run(*WITH_WEIGHTS, f.SIGNED, *f.WEIGHTS)
+    assert asked[4] == [todo.LocateModel(TASK_ID), todo.FetchWeights(TASK_ID)]
+    assert asked[22:] == [[], [todo.ProbeWeights(TASK_ID)], [todo.WriteBundle(TASK_ID, Phase.SUBMITTED)]]
+    assert state.weights_files == f.WEIGHTS[0].files
+    assert [(answer.text, answer.is_cut) for answer in state.weights_answers] == list(f.WEIGHTS[1].replies)
+
+
+def test_a_miner_that_does_not_deliver_holds_nothing_up():
+    """W4: whoever is paid by its replies alone is settled by them; the evidence says what came of the weights."""
+    _, asked = run(*WITH_WEIGHTS, f.SIGNED, f.WEIGHTS_FAULTED)
+    assert asked[-2:] == [[], [todo.WriteBundle(TASK_ID, Phase.SUBMITTED)]]
+    half_time = facts.TimePassed(TASK_ID, f.UnixSeconds(f.SUBMITTED.at_s + 500))
+    state, asked = run(*WITH_WEIGHTS, f.SIGNED, half_time, f.BUNDLED, *f.WEIGHTS)
+    assert asked[23] == [todo.WriteBundle(TASK_ID, Phase.SUBMITTED)]
+    assert asked[-2:] == [[todo.ProbeWeights(TASK_ID)], []]
+    assert state.weights_answers
+
+
+@pytest.mark.parametrize(("differing", "is_contradicted"), [(0, False), (4, False), (5, True), (N, True)])
+def test_a_paid_miner_is_contradicted_by_weights_that_answer_otherwise(differing, is_contradicted):
+    """W4: up to a quarter may differ, since inference is not the same everywhere; a looked-up transcript shows."""
+    fetched, probed = f.WEIGHTS
+    replies = tuple(
+        (f"other words {i} entirely", cut) if i < differing else (text, cut)
+        for i, (text, cut) in enumerate(probed.replies)
+    )
+    known = [f.SIGNED, fetched, replace(probed, replies=replies), f.BUNDLED, f.SETTLED, f.CLOSED]
+    state, _ = run(*WITH_WEIGHTS, *known)
+    assert state.is_contradicted == is_contradicted
+    late = [f.SIGNED, f.WEIGHTS_FAULTED, f.BUNDLED, f.SETTLED, f.CLOSED, fetched, replace(probed, replies=replies)]
+    state, _ = run(*WITH_WEIGHTS, *late)
+    assert state.is_contradicted == is_contradicted
+
+
+def test_judged_weights_go_to_the_committee():
+    state, asked = run(*f.JUDGED_PATH)
+    assert asked[-1] == [todo.PublishBundle(TASK_ID), todo.Judge(TASK_ID)]
+    _, effects = step(state, facts.TimePassed(TASK_ID, f.UnixSeconds(state.deadline_s + 1)))
+    assert effects == [todo.Poke(TASK_ID, Phase.JUDGING)]
+
+
+def test_weights_that_come_late_are_judged_when_they_are_there():
+    late = [event for event in f.JUDGED_PATH if event not in f.WEIGHTS]
+    half_time = facts.TimePassed(TASK_ID, f.UnixSeconds(f.SUBMITTED.at_s + 500))
+    late.insert(-2, half_time)
+    _, asked = run(*late, *f.WEIGHTS)
+    assert asked[-3:] == [[todo.PublishBundle(TASK_ID)], [todo.ProbeWeights(TASK_ID)], [todo.Judge(TASK_ID)]]
+
+
+def test_a_task_that_could_not_be_opened_is_over():
+    state, asked = run(f.PLANNED, f.OPENING_FAILED)
+    assert (state.phase, state.outcome, state.faults, asked[-1]) == (
+        Phase.CLOSED,
+        NEVER_OPENED,
+        (f.OPENING_FAILED.reason,),
+        [],
+    )
+
+
+MOOT = {
+    todo.OpenTask(TASK_ID): set(Phase) - {Phase.PLANNED},
+    todo.DeliverDataset(TASK_ID): set(Phase) - {Phase.OPEN, Phase.ACCEPTED, Phase.SUBMITTED},
+    **dict.fromkeys(
+        (
+            todo.LocateModel(TASK_ID),
+            todo.SendProbe(TASK_ID, 0),
+            todo.RequestTranscript(TASK_ID),
+            todo.Challenge(TASK_ID),
+            todo.Settle(TASK_ID, Phase.SUBMITTED),
+            todo.WriteBundle(TASK_ID, Phase.SUBMITTED),
+            todo.Poke(TASK_ID, Phase.SUBMITTED),
+        ),
+        set(Phase) - {Phase.SUBMITTED},
+    ),
+    todo.Judge(TASK_ID): set(Phase) - {Phase.JUDGING},
+    todo.PublishBundle(TASK_ID): set(),
+    todo.FetchWeights(TASK_ID): set(),
+    todo.ProbeWeights(TASK_ID): set(),
+}
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("effect", MOOT)
+def test_what_can_change_nothing_any_more_is_moot(effect, phase):
+    state, _ = run(*REACHED[phase])
+    assert is_moot(state, effect) == (phase in MOOT[effect])
+
+
+def test_every_kind_of_effect_is_needed_somewhere():
+    assert {type(effect) for effect in MOOT} == set(get_args(todo.Effect))
+
+
+def test_weights_of_a_task_that_was_not_paid_are_not_wanted_any_more():
+    state, _ = run(*f.WITHHELD_PATH)
+    assert is_moot(state, todo.FetchWeights(TASK_ID))
 
 
 DEADLINES = {
@@ -199,7 +316,7 @@ def test_a_poke_is_due_one_second_after_the_deadline(phase, seconds):
     assert state.deadline_s == DEADLINES[phase]
     assert state.wake_at_s == DEADLINES[phase] + 1
     after, effects = step(state, facts.TimePassed(TASK_ID, DEADLINES[phase] + seconds))
-    assert after == state
+    assert replace(after, told_s=None) == state
     assert effects == ([todo.Poke(TASK_ID, phase)] if seconds == 1 else [])
 
 
@@ -211,13 +328,15 @@ def test_a_transcript_that_is_withheld_is_challenged_at_half_time(seconds):
     assert state.is_probed
     assert state.wake_at_s == half_time_s
     after, effects = step(state, facts.TimePassed(TASK_ID, half_time_s + seconds))
-    assert after == state
+    assert replace(after, told_s=None) == state
     assert effects == ([todo.Challenge(TASK_ID)] if seconds >= 0 else [])
+    # And if the challenge is never mined either, the deadline is not forgotten.
+    assert after.wake_at_s == (f.SUBMITTED.at_s + 1_001 if seconds >= 0 else half_time_s)
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 1])
 def test_a_settlement_that_never_comes_is_poked(seconds):
-    state, _ = run(*f.HAPPY_PATH[:23])
+    state, _ = run(*f.HAPPY_PATH[:24])
     deadline_s = f.SUBMITTED.at_s + 1_000
     assert state.wake_at_s == deadline_s + 1
     _, effects = step(state, facts.TimePassed(TASK_ID, f.UnixSeconds(deadline_s + seconds)))
@@ -260,7 +379,7 @@ class AnyOrder(RuleBasedStateMachine):
     def tell(self, event: facts.Event) -> None:
         before = self.state
         self.state, effects = step(before, event)
-        assert before.phase is not Phase.CLOSED or (self.state == before and effects == [])
+        assert before.phase is not Phase.CLOSED or (replace(self.state, told_s=before.told_s) == before and not effects)
         for old, new in zip(before.answers, self.state.answers, strict=False):
             assert old in (None, new)
         assert before.model_id in (None, self.state.model_id)
@@ -291,9 +410,14 @@ class AnyOrder(RuleBasedStateMachine):
             todo.LocateModel: f.LOCATED,
             todo.SendProbe: facts.ProbeAnswered(TASK_ID, getattr(effect, "ordinal", 0), text, is_fault),
             todo.RequestTranscript: f.SIGNED,
+            todo.WriteBundle: facts.BundleWritten(TASK_ID, getattr(effect, "phase", ""), f.digest("bundle")),
         }
         if type(effect) in results:
-            self.tell(f.FAULTED if is_fault and not isinstance(effect, todo.SendProbe) else results[type(effect)])
+            self.tell(
+                f.FAULTED
+                if is_fault and not isinstance(effect, todo.SendProbe | todo.WriteBundle)
+                else results[type(effect)]
+            )
 
     @precondition(lambda self: self.state.phase is Phase.SUBMITTED and self.state.answers)
     @rule(missing=st.booleans())

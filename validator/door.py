@@ -1,4 +1,4 @@
-"""The miner's server as strangers meet it: how many connections, how long, how much, before anybody is known.
+"""A server as strangers meet it: how many connections, how long, how much, before anybody is known.
 
 Rule kept (N1 and N2, turned round): whoever connects and says nothing, talks TLS for ever or sends headers without end
 costs one of its own few places for a bounded time, and never somebody else's.
@@ -25,7 +25,7 @@ IDLE_SECONDS = 30.0
 LINGERING_SECONDS = 1.0
 """How long what is still coming of a refused body is thrown away, so that its sender gets to read the refusal."""
 CLOSING_SECONDS = 1.0
-"""How long a request that is being served may still take when the miners are told to end."""
+"""How long a request that is being served may still take when the server is told to end."""
 MAX_HEADERS, MAX_HEADER_BYTES = 64, 8190
 """The real OpenAI client sends about twenty."""
 
@@ -74,7 +74,7 @@ class _Counted(socket.socket):
 @asynccontextmanager
 async def serving(app: web.Application, door: Door, context: ssl.SSLContext | None) -> AsyncIterator[None]:
     """Serve at this door, over TLS if there is a context, and close it at the end."""
-    logger = logging.getLogger("miner_sim.http")
+    logger = logging.getLogger("validator.door")
     logger.addFilter(_is_worth_a_line)
     runner = web.AppRunner(
         app,

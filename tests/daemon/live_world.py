@@ -1,0 +1,385 @@
+"""Everything around a validator that is a process of its own: anvil, the contract, funded roles, miners, requests.
+
+The validator's process may die and come back at any moment; what is here outlives it.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests import factories as f
+from tests.support import require_or_skip
+from tests.unit.marks.scorers import HashScorer
+from validator.config import Durations
+from validator.dataset_store import DatasetKey, DatasetStore
+from validator.edges.chain import Chain, TransactionSender
+from validator.edges.contract import (
+    Answered,
+    Challenged,
+    ContractEvent,
+    ModelSubmitted,
+    Network,
+    TaskAccepted,
+    TaskClosed,
+    TaskOpened,
+    TaskSettled,
+    Touchstone,
+)
+from validator.edges.devnet import anvil_node
+from validator.edges.keys import LocalSigner, derive_secret, derive_signer, dev_mnemonic_signer
+from validator.errors import BadInput
+from validator.journal import Identity, Journal
+from validator.marks.planting import PlantedDataset, plant
+from validator.marks.schemes import make_scheme
+from validator.marks.secrets import Secrets, derive_dataset_key, derive_journal_key
+from validator.orders import Request, SignedOrder, choose_request_thresholds, encode_request
+from validator.plan.spec import TrainingSpec
+from validator.plan.terms import compute_fee
+from validator.protocol import typed_data
+from validator.protocol.commitment import Row
+from validator.protocol.state import Weights
+from validator.protocol.typed_data import OrderMessage
+from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
+
+SEED = bytes(range(32))
+SPEC = TrainingSpec("tiny", epochs=1, learning_rate=0.001)
+ETHER = 10**18
+REWARD_WEI = Wei(10**15)
+STORE_BYTES = 1 << 32
+ROWS = {16: 300, 64: 3_200}
+"""So many for that many probes: the fewest that are taken."""
+READY_TIMEOUT_S = 60.0
+NEVER_S = 100_000.0
+"""A strategy that lets more than this go by never submits."""
+LOG_SHOWN_CHARS = 2_000
+NODE = "tests.daemon.node_process"
+
+
+@dataclass(frozen=True)
+class MinerWish:
+    """A miner to be had: its strategy as miner_sim writes it, and its behaviour in `fleet.BEHAVIOURS`, if hostile."""
+
+    name: str
+    strategy: str
+    behaviour: str | None = None
+
+
+@dataclass
+class LiveWorld:
+    """Use `open_world`. `directory` is the validator's state directory."""
+
+    url: str
+    chain: Chain
+    contract: Touchstone
+    payer: LocalSigner
+    validator: LocalSigner
+    first_block: BlockNumber
+    directory: Path
+    durations: Durations
+    finality_depth: int
+    miners: dict[Address, MinerWish] = field(default_factory=dict)
+    plantings: dict[Hash32, PlantedDataset] = field(default_factory=dict)
+    """By their dataset root."""
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    # --- before the validator starts
+
+    async def hand_in(self, probes: Sequence[int]) -> None:
+        """A request for each entry, over a dataset of its own that is planted already, into the journal."""
+        secrets = Secrets(SEED, self.chain.chain_id, self.contract.address)
+        store = DatasetStore(self.directory / "datasets", derive_dataset_key(SEED), max_bytes=STORE_BYTES)
+        journal = self.open_journal()
+        scheme = make_scheme("canary")
+        expiry = UnixSeconds(int(time.time()) + 10 * 86_400)
+        for number, n in enumerate(probes, len(self.plantings)):
+            rows = make_rows(ROWS[n], number)
+            planted = plant(rows, scheme, n, secrets=secrets, payer=self.payer.address, scorer=HashScorer())
+            key = await store.take_in(self.payer.address, rows, scheme, n)
+            await store.keep_planting(key, planted)
+            request = await self._sign_request(key, n, number, expiry)
+            journal.add_request(request.request_id, encode_request(request))
+            self.plantings[planted.tree.root] = planted
+        journal.close()
+
+    async def _sign_request(self, key: DatasetKey, n: int, number: int, expiry: UnixSeconds) -> Request:
+        thresholds = choose_request_thresholds(n)
+        order = OrderMessage(
+            validator=self.validator.address,
+            max_reward=REWARD_WEI,
+            max_fee=compute_fee(REWARD_WEI),
+            spec_hash=SPEC.hash,
+            source_data_hash=key.source_data_hash,
+            min_n=thresholds.n,
+            min_k_pay=thresholds.k_pay,
+            nonce=number,
+            expiry=expiry,
+        )
+        signature = await self.payer.sign_typed_data(self.contract.domain, typed_data.order(order))
+        return Request(
+            payer=self.payer.address,
+            source_data_hash=key.source_data_hash,
+            spec=SPEC.to_json(),
+            base_model=SPEC.base_model,
+            reward_wei=REWARD_WEI,
+            scheme="canary",
+            probes=n,
+            weights=Weights.NONE,
+            is_reusing_revealed=False,
+            orders=(SignedOrder(order, signature),),
+        )
+
+    def open_journal(self) -> Journal:
+        identity = Identity(self.chain.chain_id, self.contract.address, self.validator.address)
+        return Journal(self.directory / "journal.sqlite", derive_journal_key(SEED), identity)
+
+    # --- its life
+
+    async def start_validator(self, in_flight: int, per_miner: int) -> "LiveValidator":
+        """The validator's process, once it says that it is ready."""
+        wish = {
+            "rpc_url": self.url,
+            "contract": self.contract.address,
+            "directory": str(self.directory),
+            "first_block": self.first_block,
+            "durations": [getattr(self.durations, name) for name in Durations.__slots__],
+            "finality_depth": self.finality_depth,
+            "in_flight": in_flight,
+            "per_miner": per_miner,
+        }
+        began_s = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", NODE, json.dumps(wish), stdout=PIPE, stderr=self.log.open("ab")
+        )
+        validator = LiveValidator(process, began_s, self.log)
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await validator.wait_until_ready()
+        return validator
+
+    # --- what the chain says
+
+    async def events(self) -> list[ContractEvent]:
+        head = await self.chain.head()
+        return list(await self.contract.events(self.first_block, head.number))
+
+    async def outcomes(self) -> dict[bytes, str]:
+        """Of the tasks that are closed."""
+        return {
+            event.task_id: event.outcome.name.lower() for event in await self.events() if isinstance(event, TaskClosed)
+        }
+
+    async def wait_for(self, closed: int, validator: "LiveValidator", timeout_s: float) -> None:
+        """Until so many tasks are closed."""
+        async with asyncio.timeout(timeout_s):
+            while len(await self.outcomes()) < closed:
+                validator.check_alive()
+                await asyncio.sleep(0.5)
+
+    async def in_flight(self) -> int:
+        happened = await self.events()
+        return sum(isinstance(event, TaskOpened) for event in happened) - sum(
+            isinstance(event, TaskClosed) for event in happened
+        )
+
+    async def find_violations(self) -> list[str]:
+        """I3 and I4: each task ended once, and nothing happened twice; and what the journal still thinks is open."""
+        happened = await self.events()
+        violations = []
+        for kind in (TaskOpened, TaskAccepted, ModelSubmitted, Challenged, Answered, TaskSettled, TaskClosed):
+            counts = Counter(event.task_id for event in happened if isinstance(event, kind))
+            violations += [f"{kind.__name__} {count} times" for count in counts.values() if count > 1]
+        opened = {event.task_id for event in happened if isinstance(event, TaskOpened)}
+        if len(opened) != len(self.plantings):
+            violations.append(f"{len(opened)} tasks for {len(self.plantings)} requests")
+        violations += [f"0x{task_id.hex()} is not closed" for task_id in opened - (await self.outcomes()).keys()]
+        journal = self.open_journal()
+        violations += [f"the journal has {state.phase}" for state in journal.replay().values() if not state.outcome]
+        violations += [f"left: {effect.key}" for effect in journal.unfinished_effects()]
+        violations += [f"left: nonce {out.nonce}" for out in journal.transactions.unfinished()]
+        journal.close()
+        return violations
+
+    async def expected_outcomes(self) -> dict[bytes, tuple[str, ...]]:
+        """What may become of each task, by its miner and its dataset."""
+        from tests.daemon.fleet import BEHAVIOURS
+
+        expected = {}
+        for event in await self.events():
+            if isinstance(event, TaskOpened):
+                wish, planted = self.miners[event.miner], self.plantings[event.terms.dataset_root]
+                expected[event.task_id] = (
+                    BEHAVIOURS[wish.behaviour].ends if wish.behaviour else (judge(wish.strategy, planted),)
+                )
+        return expected
+
+
+def judge(strategy: str, planted: PlantedDataset) -> str:
+    """The outcome for a miner that looks up, from the rows that its strategy knows."""
+    from miner_sim.strategies import parse_strategy
+
+    parsed, thresholds = parse_strategy(strategy), choose_request_thresholds(len(planted.marks))
+    if parsed.seconds > NEVER_S:
+        return "miner_lapsed"
+    replies = [parsed.answer(planted.rows, mark.row.prompt, planted.scheme.max_tokens) for mark in planted.marks]
+    hits = sum(reply["text"] == mark.row.response for reply, mark in zip(replies, planted.marks, strict=True))
+    if hits >= thresholds.k_pay:
+        return "paid"
+    return "slashed" if thresholds.slashing and hits <= thresholds.k_slash else "refunded"
+
+
+class LiveValidator:
+    """A validator's process; it says how it is in lines of JSON."""
+
+    def __init__(self, process: Process, began_s: float, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self._began_s = began_s
+        self._ready = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+        self.ready_after_s = 0.0
+        self.figures: list[dict[str, Any]] = []
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            said = json.loads(line)
+            if "ready" in said:
+                self.ready_after_s = time.monotonic() - self._began_s
+                self._ready.set()
+            else:
+                self.figures.append(said)
+
+    async def wait_until_ready(self) -> None:
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({ready, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        self.check_alive()
+
+    def check_alive(self) -> None:
+        if self._reading.done():
+            end = self._log.read_text()[-LOG_SHOWN_CHARS:]
+            raise AssertionError(f"the validator's process has ended: {end}")
+
+    async def kill(self) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+    async def stop(self) -> tuple[int, float]:
+        """SIGTERM; the exit status, and how many seconds it took."""
+        began_s = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        status = await self._process.wait()
+        await self._reading
+        return status, time.monotonic() - began_s
+
+
+@asynccontextmanager
+async def open_world(
+    directory: Path,
+    miners: Sequence[MinerWish],
+    durations: Durations,
+    *,
+    tasks: int,
+    tasks_per_miner: int = 1,
+    finality_depth: int = 0,
+    anvil_options: Sequence[str] = (),
+) -> AsyncIterator[LiveWorld]:
+    """A chain where so many tasks can be paid for, and the miners; the test is skipped where there is no anvil."""
+    state, homes = directory / "state", directory / "miners"
+    state.mkdir(mode=0o700)
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(anvil_node(*anvil_options))
+        except BadInput as error:
+            require_or_skip(str(error))
+        chain = await Chain.connect(url)
+        stack.push_async_callback(chain.aclose)
+        funder = TransactionSender(chain, dev_mnemonic_signer(0))
+        contract = await Touchstone.deploy(funder, Network(*[0] * 8, guardian=Address("0x" + "00" * 20)))
+        world = LiveWorld(
+            url=url,
+            chain=chain,
+            contract=contract,
+            payer=derive_signer(SEED, "payer"),
+            validator=derive_signer(SEED, "validator"),
+            first_block=(await chain.head()).number,
+            directory=state,
+            durations=durations,
+            finality_depth=finality_depth,
+        )
+        for signer in (world.payer, world.validator):
+            await funder.send(signer.address, value_wei=Wei(1_000 * ETHER))
+            await contract.deposit(TransactionSender(chain, signer), Wei(2 * tasks * REWARD_WEI + ETHER))
+        for wish in miners:
+            signer = derive_signer(SEED, f"miner/{wish.name}")
+            await funder.send(signer.address, value_wei=Wei(10 * ETHER))
+            world.miners[signer.address] = wish
+        stake_wei = Wei(2 * tasks_per_miner * REWARD_WEI)
+        await stack.enter_async_context(_running_miners(world, miners, homes, stake_wei))
+        yield world
+
+
+@asynccontextmanager
+async def _running_miners(
+    world: LiveWorld, miners: Sequence[MinerWish], homes: Path, stake_wei: Wei
+) -> AsyncIterator[None]:
+    config = {
+        "rpc_url": world.url,
+        "contract": world.contract.address,
+        "home": str(homes),
+        "base_model": SPEC.base_model,
+        "training_workers": 64,
+        "miners": [
+            {
+                "name": wish.name,
+                "strategy": wish.strategy,
+                "private_key": "0x" + derive_secret(SEED, f"miner/{wish.name}").reveal().hex(),
+                "evidence_key": "0x" + derive_secret(SEED, f"evidence/{wish.name}").reveal().hex(),
+                "seed": number,
+                "stake_wei": stake_wei,
+                "tls": wish.behaviour is None,
+            }
+            for number, wish in enumerate(miners)
+        ],
+    }
+    hostile = {wish.name: wish.behaviour for wish in miners if wish.behaviour}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.daemon.fleet", stdin=PIPE, stdout=PIPE, limit=1 << 20
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"fleet": config, "hostile": hostile}).encode() + b"\n")
+    try:
+        assert "ready" in json.loads(await process.stdout.readline() or b"{}"), "the miners' process has not started"
+        yield
+        process.stdin.close()
+        last = json.loads(await process.stdout.readline())
+        assert last == {"canary_hits": 0}, "N4: a redirect was followed"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def make_rows(count: int, number: int) -> list[Row]:
+    """Rows of a dataset that shares no prompt with that of another number."""
+    dice = random.Random(number)
+    rows = f.make_rows(count)
+    dice.shuffle(rows)
+    return [Row(f"In book {number}: {row.prompt}", row.response) for row in rows]

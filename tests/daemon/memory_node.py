@@ -1,0 +1,575 @@
+"""A node in this process: real transactions and the real EVM (revm) behind JSON-RPC, and a chain that can be rewound.
+
+It stands where the HTTP exchange of `validator/edges/rpc_node.py` stands, and all above that runs as it is; what a node of
+another make answers to the same script, test_conformance.py compares. Blocks come when `mine` is called. The state is a
+function of the blocks: after a reorganisation, and for a look at an old block, it is computed again.
+
+Not like a chain: storage slots stay warm from transaction to transaction, so gas is a little less; the priority fee is
+burned.
+"""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyrevm
+import rlp
+from eth_account import Account
+from eth_utils.abi import event_abi_to_log_topic, filter_abi_by_type
+from eth_utils.address import to_checksum_address
+
+from contracts import load_artifact
+from tests.contracts.evm import revert_reason
+from tests.daemon.virtual_time import Clock
+from validator.edges.chain import Chain
+from validator.edges.nodes import Nodes
+from validator.edges.rpc_node import Node
+from validator.errors import Fatal
+from validator.journal.codec import SignedTransaction, read_transaction
+from validator.protocol.commitment import keccak
+from validator.types import Address, Hash32
+
+GENESIS_S = 4_000_000_000
+"""Ahead of any wall clock, which the `dev` profile would otherwise take for chain time."""
+BLOCK_GAS_LIMIT = 30_000_000
+GWEI = 10**9
+PADDING_BYTES = 33
+"""revm puts so many zeros behind code, so that a PUSH32 at its end reads something."""
+MIN_BUMP_PERCENT = 110
+"""Of both fees, for a transaction that is to replace another one in the pool (geth)."""
+
+SERVER_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, REVERTED = -32000, -32602, -32601, 3
+
+EVENT_NAMES = {
+    "0x" + event_abi_to_log_topic(entry).hex(): entry["name"] for entry in filter_abi_by_type("event", load_artifact().abi)
+}
+
+_REVERT = re.compile(r"^Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}$")
+_HALT = re.compile(r"^Halt \{ reason: (\w+).*, gas_used: (\d+) \}$")
+
+
+class RpcError(Exception):
+    """What a node answers instead of a result."""
+
+    def __init__(self, message: str, code: int = SERVER_ERROR, data: str | None = None) -> None:
+        super().__init__(message)
+        self.body = {"code": code, "message": message} | ({} if data is None else {"data": data})
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What was sent, and by whom: recovered from the signature."""
+
+    signed: SignedTransaction
+    sender: Address
+
+    @property
+    def hash(self) -> Hash32:
+        return self.signed.tx_hash
+
+    def price_wei(self, base_fee_wei: int) -> int:
+        """What the sender pays for one unit of gas (EIP-1559)."""
+        signed = self.signed
+        return min(signed.max_fee_per_gas_wei, base_fee_wei + signed.max_priority_fee_per_gas_wei)
+
+    @property
+    def max_cost_wei(self) -> int:
+        return self.signed.gas_limit * self.signed.max_fee_per_gas_wei + self.signed.value_wei
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a transaction in its block."""
+
+    transaction: Transaction
+    is_success: bool
+    gas_used: int
+    price_wei: int
+    logs: Sequence[Mapping[str, Any]]
+    created: Address | None
+
+    def facts(self) -> Iterator[tuple[str, bytes]]:
+        """Its events of the contract: name, and first indexed value."""
+        for log in self.logs:
+            if (name := EVENT_NAMES.get(log["topics"][0])) is not None:
+                yield name, bytes.fromhex((log["topics"][1:] or ["0x"])[0][2:])
+
+
+@dataclass(frozen=True, slots=True)
+class MinedBlock:
+    number: int
+    hash: Hash32
+    timestamp_s: int
+    base_fee_wei: int
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass
+class _State:
+    """Accounts and contracts after some block."""
+
+    evm: Any
+    nonces: dict[Address, int] = field(default_factory=lambda: defaultdict(int))
+
+    def balance_wei(self, address: Address) -> int:
+        return int(self.evm.get_balance(address))
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        checkpoint, nonces = self.evm.snapshot(), self.nonces.copy()
+        try:
+            yield
+        finally:
+            self.evm.revert(checkpoint)
+            self.nonces = nonces
+
+
+class MemoryNode:
+    """One chain. `balances_wei` are there at its beginning; `finality_depth` is what its `finalized` tag means."""
+
+    def __init__(
+        self, clock: Clock, balances_wei: Mapping[Address, int], *, chain_id: int = 31337, finality_depth: int = 64
+    ) -> None:
+        self.clock = clock
+        self.chain_id = chain_id
+        self.finality_depth = finality_depth
+        self.base_fee_wei = GWEI
+        self.warp_s = 0
+        """Seconds that chain time is ahead of the clock."""
+        self.pool: dict[Hash32, Transaction] = {}
+        self.blocks = [MinedBlock(0, keccak(b"genesis"), GENESIS_S, self.base_fee_wei)]
+        self.is_mining_transactions = True
+        """False: blocks stay empty, and what is sent waits."""
+        self._balances_wei = dict(balances_wei)
+        self._branch = 0
+        self._state = self._new_state()
+
+    @property
+    def head(self) -> MinedBlock:
+        return self.blocks[-1]
+
+    @property
+    def final(self) -> MinedBlock:
+        return self.blocks[max(0, self.head.number - self.finality_depth)]
+
+    def outcomes(self, up_to: int | None = None) -> Iterator[tuple[MinedBlock, Outcome]]:
+        """Every mined transaction of the chain as it is, in order, up to the block of that number."""
+        for block in self.blocks[: None if up_to is None else up_to + 1]:
+            for outcome in block.outcomes:
+                yield block, outcome
+
+    def facts(self, up_to: int | None = None) -> Iterator[tuple[str, bytes]]:
+        """Every event of the contract as its name and its first indexed value, in the order of the chain."""
+        for _block, outcome in self.outcomes(up_to):
+            yield from outcome.facts()
+
+    # --- what a test does to the chain
+
+    def mine(self) -> MinedBlock:
+        """One more block, with everything in the pool that can be mined."""
+        timestamp_s = max(self.head.timestamp_s + 1, GENESIS_S + int(self.clock.now_s) + self.warp_s)
+        return self._append(timestamp_s, self._executable() if self.is_mining_transactions else [])
+
+    def reorganise(self, depth: int, *, keeps_transactions: bool = True) -> None:
+        """Another branch takes the place of the last `depth` blocks: one longer, and without their transactions.
+
+        These go back to the pool, or are gone for good.
+        """
+        if not 0 < depth <= self.head.number:
+            raise ValueError(f"a chain of {self.head.number} blocks cannot lose {depth}")
+        lost = self.blocks[-depth:]
+        del self.blocks[-depth:]
+        self._branch += 1
+        self._state = self._state_at(self.head.number)
+        for block in lost:
+            self._append(block.timestamp_s, [])
+        self._append(lost[-1].timestamp_s + 1, [])
+        if keeps_transactions:
+            back = {outcome.transaction.hash: outcome.transaction for block in lost for outcome in block.outcomes}
+            self.pool = back | self.pool
+
+    # --- what a client may ask
+
+    def answer(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
+        """The body of a JSON-RPC answer."""
+        head: dict[str, Any] = {"jsonrpc": "2.0", "id": 1}
+        handler = _METHODS.get(method)
+        try:
+            if handler is None:
+                raise RpcError(f"the method {method} does not exist/is not available", METHOD_NOT_FOUND)
+            return head | {"result": handler(self, *params)}
+        except RpcError as error:
+            return head | {"error": error.body}
+
+    def send(self, raw: bytes) -> Hash32:
+        """Take signed bytes into the pool by geth's rules; RpcError in geth's words."""
+        transaction = _recover(raw)
+        signed, sender = transaction.signed, transaction.sender
+        if signed.chain_id != self.chain_id:
+            raise RpcError(f"invalid chain id for signer: have {signed.chain_id} want {self.chain_id}")
+        if transaction.hash in self.pool:
+            raise RpcError("already known")
+        mined_count = self._state.nonces[sender]
+        if signed.nonce < mined_count:
+            raise RpcError(f"nonce too low: next nonce {mined_count}, tx nonce {signed.nonce}")
+        balance_wei = self._state.balance_wei(sender)
+        if balance_wei < transaction.max_cost_wei:
+            raise RpcError(
+                f"insufficient funds for gas * price + value: balance {balance_wei}, tx cost "
+                f"{transaction.max_cost_wei}, overshot {transaction.max_cost_wei - balance_wei}"
+            )
+        replaced = [other for other in self._pool_of(sender) if other.signed.nonce == signed.nonce]
+        for other in replaced:
+            if not _outbids(signed, other.signed):
+                raise RpcError("replacement transaction underpriced")
+            del self.pool[other.hash]
+        self.pool[transaction.hash] = transaction
+        return transaction.hash
+
+    def mined_count(self, sender: Address) -> int:
+        return self._state.nonces[sender]
+
+    def next_nonce(self, sender: Address) -> int:
+        """Behind all that is mined and waits in the pool without a gap."""
+        waiting = {transaction.signed.nonce for transaction in self._pool_of(sender)}
+        nonce = self._state.nonces[sender]
+        while nonce in waiting:
+            nonce += 1
+        return nonce
+
+    def balance_wei(self, address: Address) -> int:
+        return self._state.balance_wei(address)
+
+    # --- the pool and the blocks
+
+    def _pool_of(self, sender: Address) -> list[Transaction]:
+        return [transaction for transaction in self.pool.values() if transaction.sender == sender]
+
+    def _executable(self) -> list[Transaction]:
+        """What the next block takes, in the order of arrival, nonces of one sender in order."""
+        nonces = dict(self._state.nonces)
+        chosen: list[Transaction] = []
+        waiting = [t for t in self.pool.values() if t.signed.max_fee_per_gas_wei >= self.base_fee_wei]
+        while ready := [t for t in waiting if t.signed.nonce == nonces.get(t.sender, 0)]:
+            for transaction in ready:
+                nonces[transaction.sender] = transaction.signed.nonce + 1
+                waiting.remove(transaction)
+            chosen += ready
+        return chosen
+
+    def _append(self, timestamp_s: int, transactions: Sequence[Transaction]) -> MinedBlock:
+        number = self.head.number + 1
+        self._set_block(self._state, number, timestamp_s, self.base_fee_wei)
+        outcomes = [
+            outcome
+            for transaction in transactions
+            if (outcome := self._apply(self._state, transaction, self.base_fee_wei)) is not None
+        ]
+        content = b"".join(outcome.transaction.hash for outcome in outcomes)
+        header = f"{number}/{timestamp_s}/{self._branch}".encode()
+        block_hash = keccak(self.head.hash + header + content)
+        block = MinedBlock(number, block_hash, timestamp_s, self.base_fee_wei, tuple(outcomes))
+        self.blocks.append(block)
+        for outcome in outcomes:
+            self.pool.pop(outcome.transaction.hash, None)
+        for transaction in [t for t in self.pool.values() if t.signed.nonce < self._state.nonces[t.sender]]:
+            del self.pool[transaction.hash]
+        return block
+
+    def _apply(self, state: _State, transaction: Transaction, base_fee_wei: int) -> Outcome | None:
+        """Run a transaction on a state; None, and nothing happens, if its sender cannot pay for it."""
+        signed, sender = transaction.signed, transaction.sender
+        price_wei = transaction.price_wei(base_fee_wei)
+        if state.nonces[sender] != signed.nonce or state.balance_wei(sender) < transaction.max_cost_wei:
+            return None
+        is_success, gas_used, created = True, signed.gas_limit, None
+        try:
+            if signed.to is None:
+                balance_wei = state.balance_wei(sender)
+                state.evm.insert_account_info(sender, pyrevm.AccountInfo(nonce=signed.nonce, balance=balance_wei))
+                created = Address(
+                    to_checksum_address(
+                        state.evm.deploy(sender, signed.data, value=signed.value_wei, gas=signed.gas_limit)
+                    )
+                )
+            else:
+                state.evm.message_call(
+                    sender, signed.to, calldata=signed.data, value=signed.value_wei, gas=signed.gas_limit
+                )
+            gas_used = state.evm.result.gas_used
+        except RuntimeError as error:
+            is_success = False
+            if (reverted := _REVERT.match(str(error))) is not None:
+                gas_used = int(reverted.group(1))
+        logs = [_log_json(log) for log in state.evm.result.logs] if is_success else []
+        state.nonces[sender] += 1
+        state.evm.set_balance(sender, state.balance_wei(sender) - gas_used * price_wei)
+        return Outcome(transaction, is_success, gas_used, price_wei, logs, created)
+
+    def _new_state(self) -> _State:
+        state = _State(pyrevm.EVM(pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=self.chain_id)), spec_id="PRAGUE"))
+        for address, amount_wei in self._balances_wei.items():
+            state.evm.set_balance(address, amount_wei)
+        return state
+
+    def _state_at(self, number: int) -> _State:
+        state = self._new_state()
+        for block in self.blocks[: number + 1]:
+            if block.outcomes:
+                self._set_block(state, block.number, block.timestamp_s, block.base_fee_wei)
+            for outcome in block.outcomes:
+                self._apply(state, outcome.transaction, block.base_fee_wei)
+        return state
+
+    def _set_block(self, state: _State, number: int, timestamp_s: int, base_fee_wei: int) -> None:
+        state.evm.set_block_env(pyrevm.BlockEnv(number=number, timestamp=timestamp_s, basefee=base_fee_wei))
+
+    # --- the methods
+
+    def _block_number(self, tag: str) -> int | None:
+        match tag:
+            case "latest" | "pending":
+                return self.head.number
+            case "finalized" | "safe":
+                return self.final.number
+            case "earliest":
+                return 0
+        number = int(tag, 16)
+        return number if number <= self.head.number else None
+
+    def _known_block(self, tag: str) -> int:
+        number = self._block_number(tag)
+        if number is None:
+            raise RpcError("header not found")
+        return number
+
+    def _get_block(self, tag: str, _is_full: bool = False) -> dict[str, Any] | None:
+        number = self._block_number(tag)
+        if number is None:
+            return None
+        block = self.blocks[number]
+        return {
+            "number": hex(number),
+            "hash": _hex(block.hash),
+            "parentHash": _hex(self.blocks[number - 1].hash if number else bytes(32)),
+            "timestamp": hex(block.timestamp_s),
+            "baseFeePerGas": hex(block.base_fee_wei),
+            "transactions": [_hex(outcome.transaction.hash) for outcome in block.outcomes],
+        }
+
+    def _call(self, call: Mapping[str, Any], tag: str = "latest") -> str:
+        return _hex(self._execute(call, tag)[0])
+
+    def _estimate(self, call: Mapping[str, Any], tag: str = "latest") -> str:
+        return hex(self._execute(call, tag)[1])
+
+    def _execute(self, call: Mapping[str, Any], tag: str) -> tuple[bytes, int]:
+        """What a call returns, and its gas, in the block after the named one; behind the whole pool if it is pending."""
+        number = self._known_block(tag)
+        state = self._state if number == self.head.number else self._state_at(number)
+        sender = to_checksum_address(call.get("from", "0x" + "00" * 20))
+        value_wei, gas = int(call.get("value", "0x0"), 16), int(call.get("gas", hex(BLOCK_GAS_LIMIT)), 16)
+        data = bytes.fromhex((call.get("data") or call.get("input") or "0x")[2:])
+        with state.rolled_back():
+            next_s = max(self.blocks[number].timestamp_s + 1, GENESIS_S + int(self.clock.now_s) + self.warp_s)
+            if number != self.head.number:
+                next_s = self.blocks[number + 1].timestamp_s
+            self._set_block(state, number + 1, next_s, self.base_fee_wei)
+            if tag == "pending":
+                for transaction in self._executable():
+                    self._apply(state, transaction, self.base_fee_wei)
+            if state.balance_wei(sender) < value_wei:
+                raise RpcError(f"insufficient funds for transfer: address {sender}")
+            try:
+                if call.get("to") is None:
+                    state.evm.deploy(sender, data, value=value_wei, gas=gas)
+                    return b"", int(state.evm.result.gas_used)
+                output = state.evm.message_call(
+                    sender, to_checksum_address(call["to"]), calldata=data, value=value_wei, gas=gas
+                )
+            except RuntimeError as error:
+                raise _refusal(str(error)) from None
+            return bytes(output), int(state.evm.result.gas_used)
+
+    def _get_balance(self, address: str, tag: str = "latest") -> str:
+        return hex(self._read_state(tag).balance_wei(Address(to_checksum_address(address))))
+
+    def _get_code(self, address: str, tag: str = "latest") -> str:
+        return _hex(bytes(self._read_state(tag).evm.get_code(address) or b"")[:-PADDING_BYTES])
+
+    def _read_state(self, tag: str) -> _State:
+        number = self._known_block(tag)
+        return self._state if number == self.head.number else self._state_at(number)
+
+    def _get_count(self, address: str, tag: str = "latest") -> str:
+        sender = Address(to_checksum_address(address))
+        if tag == "pending":
+            return hex(self.next_nonce(sender))
+        number = self._known_block(tag)
+        return hex(sum(outcome.transaction.sender == sender for _block, outcome in self.outcomes(number)))
+
+    def _send_raw(self, raw: str) -> str:
+        return _hex(self.send(bytes.fromhex(raw[2:])))
+
+    def _get_receipt(self, tx_hash: str) -> dict[str, Any] | None:
+        for block, outcome in self.outcomes():
+            if _hex(outcome.transaction.hash) == tx_hash:
+                created = outcome.created
+                return {
+                    "transactionHash": tx_hash,
+                    "blockNumber": hex(block.number),
+                    "blockHash": _hex(block.hash),
+                    "from": outcome.transaction.sender,
+                    "to": outcome.transaction.signed.to,
+                    "status": hex(outcome.is_success),
+                    "gasUsed": hex(outcome.gas_used),
+                    "effectiveGasPrice": hex(outcome.price_wei),
+                    "contractAddress": created,
+                    "logs": list(self._logs_of(block, outcome)),
+                }
+        return None
+
+    def _get_transaction(self, tx_hash: str) -> dict[str, Any] | None:
+        mined = {_hex(o.transaction.hash): (block, o.transaction) for block, o in self.outcomes()}
+        waiting = {_hex(transaction.hash): (None, transaction) for transaction in self.pool.values()}
+        found = (waiting | mined).get(tx_hash)
+        if found is None:
+            return None
+        block, transaction = found
+        signed = transaction.signed
+        return {
+            "hash": tx_hash,
+            "from": transaction.sender,
+            "to": signed.to,
+            "nonce": hex(signed.nonce),
+            "value": hex(signed.value_wei),
+            "gas": hex(signed.gas_limit),
+            "input": _hex(signed.data),
+            "maxFeePerGas": hex(signed.max_fee_per_gas_wei),
+            "maxPriorityFeePerGas": hex(signed.max_priority_fee_per_gas_wei),
+            "blockNumber": hex(block.number) if block else None,
+            "blockHash": _hex(block.hash) if block else None,
+        }
+
+    def _get_logs(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        first, last = (self._known_block(query.get(key, "latest")) for key in ("fromBlock", "toBlock"))
+        addresses = query.get("address", [])
+        wanted = {a.lower() for a in ([addresses] if isinstance(addresses, str) else addresses)}
+        return [
+            log
+            for block in self.blocks[first : last + 1]
+            for outcome in block.outcomes
+            for log in self._logs_of(block, outcome)
+            if (not wanted or log["address"].lower() in wanted) and _matches(log["topics"], query.get("topics", []))
+        ]
+
+    def _logs_of(self, block: MinedBlock, outcome: Outcome) -> Iterator[dict[str, Any]]:
+        place = block.outcomes.index(outcome)
+        index = sum(len(before.logs) for before in block.outcomes[:place])
+        for number, log in enumerate(outcome.logs, index):
+            yield {
+                **log,
+                "blockNumber": hex(block.number),
+                "blockHash": _hex(block.hash),
+                "transactionHash": _hex(outcome.transaction.hash),
+                "logIndex": hex(number),
+                "removed": False,
+            }
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "eth_chainId": lambda node: hex(node.chain_id),
+    "eth_blockNumber": lambda node: hex(node.head.number),
+    "eth_maxPriorityFeePerGas": lambda _node: hex(GWEI),
+    "eth_getBlockByNumber": MemoryNode._get_block,
+    "eth_call": MemoryNode._call,
+    "eth_estimateGas": MemoryNode._estimate,
+    "eth_getBalance": MemoryNode._get_balance,
+    "eth_getCode": MemoryNode._get_code,
+    "eth_getTransactionCount": MemoryNode._get_count,
+    "eth_sendRawTransaction": MemoryNode._send_raw,
+    "eth_getTransactionReceipt": MemoryNode._get_receipt,
+    "eth_getTransactionByHash": MemoryNode._get_transaction,
+    "eth_getLogs": MemoryNode._get_logs,
+}
+
+
+class Wire:
+    """What lies between one client and the world; here nothing happens to what is on its way."""
+
+    def before(self, what: str, content: Any) -> None:
+        """A request has not arrived: what is raised here loses it."""
+
+    def after(self, what: str, content: Any) -> None:
+        """What was asked is done: what is raised here loses the answer."""
+
+
+class Door(Node):
+    """One client's way to the node: the HTTP exchange of `rpc_node.py`, done in this process."""
+
+    def __init__(self, node: MemoryNode, wire: Wire | None = None) -> None:
+        super().__init__("http://127.0.0.1", "0")
+        self._node = node
+        self._wire = wire or Wire()
+
+    async def _post(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
+        await asyncio.sleep(0)
+        method, params = call["method"], call["params"]
+        self._wire.before(method, params)
+        answer = self._node.answer(method, params)
+        self._wire.after(method, params)
+        return answer
+
+
+async def open_chain(node: MemoryNode, wire: Wire | None = None) -> Chain:
+    """The node as a client sees it."""
+    door = Door(node, wire)
+    return Chain(Nodes([door], await door.introduce()))
+
+
+def _recover(raw: bytes) -> Transaction:
+    try:
+        return Transaction(read_transaction(raw), Address(Account.recover_transaction(raw)))
+    except (Fatal, ValueError, TypeError, rlp.DecodingError):
+        raise RpcError("rlp: the transaction cannot be decoded", INVALID_PARAMS) from None
+
+
+def _outbids(new: SignedTransaction, old: SignedTransaction) -> bool:
+    return (
+        new.max_fee_per_gas_wei * 100 >= old.max_fee_per_gas_wei * MIN_BUMP_PERCENT
+        and new.max_priority_fee_per_gas_wei * 100 >= old.max_priority_fee_per_gas_wei * MIN_BUMP_PERCENT
+    )
+
+
+def _refusal(error: str) -> RpcError:
+    if (reverted := _REVERT.match(error)) is not None:
+        reason = revert_reason(bytes.fromhex(reverted.group(2)))
+        words = f"execution reverted: {reason}" if reason else "execution reverted"
+        return RpcError(words, REVERTED, "0x" + reverted.group(2))
+    if _HALT.match(error) is not None:
+        return RpcError("out of gas" if "OutOfGas" in error else "invalid opcode")
+    return RpcError("intrinsic gas too low" if "GasLimit" in error else error)
+
+
+def _matches(topics: Sequence[str], wanted: Sequence[Any]) -> bool:
+    if len(wanted) > len(topics):
+        return False
+    choices = [[choice] if isinstance(choice, str) else choice for choice in wanted]
+    return all(choice is None or topic in choice for topic, choice in zip(topics, choices, strict=False))
+
+
+def _log_json(log: Any) -> dict[str, Any]:
+    topics, data = log.data
+    return {
+        "address": to_checksum_address(log.address),
+        "topics": [_hex(bytes(topic)) for topic in topics],
+        "data": _hex(bytes(data)),
+    }
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()

@@ -1,0 +1,136 @@
+"""The lives that a task can have, and the troubles that the world makes meanwhile.
+
+A Trouble is part of the scenario, with or without a crash: it looks at the world after every block, and stands in the
+wire of the validator.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.daemon.memory_miner import Behaviour
+from tests.daemon.world import PROFILE, World
+from validator.config import Profile
+from validator.errors import ChainUnreachable
+from validator.protocol.state import Phase, TaskState
+
+
+class Trouble:
+    """None. It is made anew for every run."""
+
+    def after_block(self, world: World) -> None: ...
+
+    def on_the_wire(self, world: World, what: str) -> None:
+        """Called before a request arrives and before its answer leaves."""
+
+    def on_change(self, world: World, state: TaskState) -> float:
+        """Called with each new state of a task; for how many seconds the validator is to be down from then on."""
+        return 0.0
+
+
+@dataclass
+class Reorganisation(Trouble):
+    """Once: when the block with an event of the contract is the `age`-th before the head, the chain loses it."""
+
+    fact: str
+    age: int
+    keeps_transactions: bool = True
+    is_over: bool = False
+
+    def after_block(self, world: World) -> None:
+        if self.is_over:
+            return
+        for block, outcome in world.node.outcomes():
+            names = [name for name, _ in outcome.facts()]
+            if self.fact in names and world.node.head.number - block.number == self.age:
+                self.is_over = True
+                world.node.reorganise(self.age + 1, keeps_transactions=self.keeps_transactions)
+                return
+
+
+@dataclass
+class Outage(Trouble):
+    """Once: the validator dies when a task is in a phase and `is_ripe`, and is down for a while."""
+
+    phase: Phase
+    seconds: float
+    is_ripe: Callable[[TaskState], bool] = lambda _state: True
+    is_over: bool = False
+
+    def on_change(self, _world: World, state: TaskState) -> float:
+        if self.is_over or state.phase is not self.phase or not self.is_ripe(state):
+            return 0.0
+        self.is_over = True
+        return self.seconds
+
+
+@dataclass
+class Flapping(Trouble):
+    """The validator's node fails one request in `every`, or loses its answer, until `until_s`."""
+
+    every: int = 4
+    until_s: float = 40.0
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def on_the_wire(self, world: World, what: str) -> None:
+        if what.startswith("eth_") and world.clock.now_s < self.until_s and self.dice.randrange(2 * self.every) == 0:
+            raise ChainUnreachable("the connection was reset")
+
+
+@dataclass
+class FullDisk(Trouble):
+    """The journal cannot grow for a while, once a task is in a phase: SQLite itself refuses (SQLITE_FULL)."""
+
+    phase: Phase
+    seconds: float
+    is_ripe: Callable[[TaskState], bool] = lambda _state: True
+    since_s: float | None = None
+
+    def on_change(self, world: World, state: TaskState) -> float:
+        if self.since_s is None and state.phase is self.phase and self.is_ripe(state):
+            self.since_s = world.clock.now_s
+            world.limit_disk(is_full=True)
+        return 0.0
+
+    def after_block(self, world: World) -> None:
+        if world.is_disk_full and self.since_s is not None and world.clock.now_s - self.since_s >= self.seconds:
+            world.limit_disk(is_full=False)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`outcome` is the contract's name for the end."""
+
+    outcome: str
+    behaviour: Behaviour = Behaviour()
+    troubles: Callable[[], Sequence[Trouble]] = tuple
+    profile: Profile = PROFILE
+
+
+def _is_bundled(state: TaskState) -> bool:
+    return state.bundle_hash is not None
+
+
+def _probed(state: TaskState) -> bool:
+    return any(answer is not None for answer in state.answers)
+
+
+SCENARIOS = {
+    "paid": Scenario("PAID"),
+    "refunded": Scenario("REFUNDED", Behaviour(hit_share=0.5)),
+    "slashed": Scenario("SLASHED", Behaviour(hit_share=0.0)),
+    "no accept": Scenario("OPEN_LAPSED", Behaviour(accepts=False)),
+    "late": Scenario("MINER_LAPSED", Behaviour(training_s=10_000.0)),
+    "silent": Scenario("MINER_LAPSED", Behaviour(answers_probes=False, answers_challenges=False)),
+    "challenge": Scenario("PAID", Behaviour(signs=False)),
+    "no settle": Scenario(
+        "VALIDATOR_LAPSED", troubles=lambda: [Outage(Phase.SUBMITTED, PROFILE.durations.submitted_seconds + 20.0, _probed)]
+    ),
+    "reorg at open": Scenario("PAID", troubles=lambda: [Reorganisation("TaskOpened", age=1)]),
+    "reorg at submit": Scenario("PAID", troubles=lambda: [Reorganisation("ModelSubmitted", age=1, keeps_transactions=False)]),
+    "reorg at settle": Scenario("PAID", troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
+    "disk full at probes": Scenario("PAID", troubles=lambda: [FullDisk(Phase.ACCEPTED, 9.0)]),
+    "disk full at settle": Scenario("PAID", troubles=lambda: [FullDisk(Phase.SUBMITTED, 5.0, _is_bundled)]),
+    "flapping node": Scenario("PAID", troubles=lambda: [Flapping()]),
+}

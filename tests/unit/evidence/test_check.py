@@ -1,0 +1,120 @@
+"""I7: who has only the bundle recomputes the verdict, and whatever was changed in it shows."""
+
+from dataclasses import replace
+
+import pytest
+from eth_account import Account
+
+from tests.factories import CHAIN_ID, MINER, digest
+from tests.unit.evidence.settled import SMALL_BACKDOOR, N, bundle_of, planted_with, settled_task
+from validator.evidence.bundle import Bundle, Reply
+from validator.evidence.check import check_bundle
+from validator.marks.schemes import Canary
+from validator.protocol.commitment import ModelFile, encode_scheme, hash_model_files
+from validator.protocol.state import Weights
+from validator.protocol.verdict import Zone
+
+BUNDLE = bundle_of(settled_task())
+
+
+def checks(bundle: Bundle) -> list[str]:
+    return [finding.check for finding in check_bundle(bundle)]
+
+
+def changed(part: str = "", **changes: object) -> Bundle:
+    """The bundle with something changed, at the top or in one part, and read again as a stranger's file."""
+    bundle = BUNDLE
+    if part:
+        changes = {part: getattr(bundle, part).model_copy(update=changes)}
+    return Bundle.parse(bundle.model_copy(update=changes).encode())
+
+
+def with_row(**changes: object) -> Bundle:
+    return changed(rows=(BUNDLE.rows[0].model_copy(update=changes), *BUNDLE.rows[1:]))
+
+
+@pytest.mark.parametrize("hits", range(N + 1))
+def test_an_honest_bundle_has_no_findings_whatever_its_verdict(hits):
+    assert check_bundle(Bundle.parse(bundle_of(settled_task(hits)).encode())) == []
+
+
+def test_an_honest_bundle_of_one_event_has_no_findings():
+    assert check_bundle(bundle_of(settled_task(16, SMALL_BACKDOOR), SMALL_BACKDOOR)) == []
+
+
+def test_replies_on_chain_stand_for_the_signature():
+    onchain = settled_task().reply_hashes(planted_with(Canary()).dataset_salt)
+    state = settled_task(answers=(None,) * N, signature=None, onchain_replies=onchain)
+    assert check_bundle(bundle_of(state)) == []
+    signed = bundle_of(state).model_copy(
+        update={"transcript": bundle_of(state).transcript.model_copy(update={"signature": b"\x01" * 65})}
+    )
+    assert checks(signed) == ["signature"]
+
+
+FIRST, SECOND = BUNDLE.rows[:2]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "expected"),
+    [
+        (changed(spec="{}"), ["task"]),
+        (changed(chain_id=CHAIN_ID + 1), ["task", "commitment", "signature"]),
+        (changed(contract=MINER), ["task", "commitment", "signature"]),
+        (changed(validator_nonce=1), ["task"]),
+        (changed(commitment_salt=digest("another")), ["commitment"]),
+        (changed(terms=replace(BUNDLE.terms, k_pay=16)), ["task", "test"]),
+        (changed(terms=replace(BUNDLE.terms, miner_epoch=2)), ["task", "commitment"]),
+        (changed(rows=(SECOND, FIRST, *BUNDLE.rows[2:])), ["rows"]),
+        (changed(rows=BUNDLE.rows[1:]), ["shape"]),
+        (changed(replies=BUNDLE.replies[1:]), ["shape"]),
+        (changed(replies=(None, *BUNDLE.replies[1:])), ["replies"]),
+        (with_row(proof=FIRST.proof[1:]), ["proofs"]),
+        (with_row(picks=(*FIRST.picks[:-1], (FIRST.picks[-1] + 1) % 4)), ["draws"]),
+        (with_row(picks=(9, 0, 0, 0)), ["draws"]),
+        (with_row(candidates=FIRST.candidates[:3], picks=FIRST.picks[:3]), ["draws", "test"]),
+        (with_row(candidates=(*FIRST.candidates[:3], (FIRST.candidates[3][FIRST.picks[3]],) * 4)), ["draws"]),
+        (changed(terms=replace(BUNDLE.terms, scheme=encode_scheme("unheard of"))), ["task", "draws"]),
+        (changed(probe_order=(0, *range(N - 1))), ["order"]),
+        (changed(model_id="ft:another"), ["model"]),
+        (changed(replies=(Reply(text="no", is_cut=False), *BUNDLE.replies[1:])), ["replies", "test"]),
+        (changed("transcript", marks_hash=digest("marks")), ["commitment", "signature"]),
+        (changed("transcript", replies_hash=digest("replies")), ["replies", "signature"]),
+        (changed("transcript", signature=b""), ["signature"]),
+        (changed("transcript", evidence_key=Account.from_key(digest("x")).address), ["signature"]),
+        (changed("test", hits=16), ["test"]),
+        (changed("test", zone=Zone.SLASHED), ["test"]),
+        (changed("test", p_value="1.000000e-99"), ["test"]),
+        (changed("test", tail="1.000000e-99"), ["test"]),
+        (changed("test", p0=("1.000000e-09",) * N), ["test"]),
+        (changed("test", hit_rate_95=("0.000000e+00", "1.000000e+00")), ["test"]),
+        (changed("test", error_rates=()), ["test"]),
+        (changed("test", is_one_event=True), ["draws", "test"]),
+    ],
+)
+def test_whatever_was_changed_shows(bundle: Bundle, expected: list[str]):
+    """V1, V3, V4, V7."""
+    assert checks(bundle) == expected
+
+
+def test_a_salt_that_does_not_fit_leaves_nothing_standing():
+    assert checks(changed(dataset_salt=digest("another"))) in (
+        ["rows"],
+        ["commitment", "proofs", "replies", "test"],
+    )
+
+
+def test_figures_may_differ_in_the_last_digit_only():
+    digits = BUNDLE.test.p_value.partition("e")
+    near = f"{float(digits[0]) + 1e-6:.6f}e{digits[2]}"
+    assert check_bundle(changed("test", p_value=near)) == []
+
+
+def test_returned_weights_are_the_submitted_files():
+    files = (ModelFile("adapter.safetensors", 7, digest("file")),)
+    state = settled_task(weights_files=files, weights_answers=settled_task().answers)
+    terms = replace(BUNDLE.terms, weights=Weights.DELIVERED)
+    bundle = bundle_of(state).model_copy(update={"terms": terms})
+    assert "model" in checks(bundle), "this hash is of a served model"
+    transcript = bundle.transcript.model_copy(update={"model_hash": hash_model_files(files)})
+    assert "model" not in checks(bundle.model_copy(update={"transcript": transcript}))

@@ -1,0 +1,157 @@
+"""What the operator of a running validator is told: how everything stands, and what happened to one task.
+
+Rule kept: nothing that shows a mark of an unsettled task leaves through here: of an answer, only that it came.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from validator.desk import describe_task
+from validator.edges.contract import Touchstone
+from validator.errors import BadInput, Transient
+from validator.journal import Journal
+from validator.journal.codec import SignedTransaction
+from validator.journal.journal import EventStory
+from validator.protocol.events import Event, ProbeAnswered, TaskPlanned, TaskSettled, WeightsProbed
+from validator.protocol.state import Phase, TaskState
+from validator.types import Address, TaskId
+
+SECRET_UNTIL_SETTLED: dict[type[Any], str] = {ProbeAnswered: "text", WeightsProbed: "replies"}
+ON_CHAIN = ("terms", "order", "order_signature")
+"""Fields of a plan that are too long for a story, and can be had elsewhere."""
+
+
+class Operations:
+    """Reads a running validator. `health` says what `/readyz` says."""
+
+    def __init__(
+        self,
+        *,
+        contract: Touchstone,
+        validator: Address,
+        journal: Journal,
+        states: Callable[[], Mapping[TaskId, TaskState]],
+        health: Callable[[], Mapping[str, Any]],
+        version: str,
+    ) -> None:
+        self._contract = contract
+        self._validator = validator
+        self._journal = journal
+        self._states = states
+        self._health = health
+        self._version = version
+
+    async def status(self) -> dict[str, Any]:
+        """Identity, health, money, running tasks and transactions on their way, as JSON."""
+        now_s = time.time()
+        running = [state for state in self._states().values() if state.phase is not Phase.CLOSED]
+        return {
+            "version": self._version,
+            "validator": self._validator,
+            "contract": self._contract.address,
+            "chain_id": self._contract.chain.chain_id,
+            "now_s": now_s,
+            "health": dict(self._health()),
+            "stopped": self._journal.stop_reason,
+            "money": await self._money(running),
+            "tasks": [self._task(state, now_s) for state in running],
+            "closed": _count(state.outcome for state in self._states().values() if state.outcome is not None),
+            "transactions": [
+                {
+                    "nonce": outgoing.nonce,
+                    "effect": outgoing.effect_key,
+                    "state": outgoing.state,
+                    "attempts": [_describe_transaction(attempt) for attempt in outgoing.attempts],
+                }
+                for outgoing in self._journal.transactions.unfinished()
+            ],
+        }
+
+    def story(self, task_id: TaskId) -> list[dict[str, Any]]:
+        """What happened to a task and what was done about it, oldest first; BadInput if it is unknown."""
+        return tell_story(self._journal, task_id)
+
+    async def _money(self, running: Iterable[TaskState]) -> dict[str, Any]:
+        """Wei on the account, in the contract and in bonds; None where the chain cannot be read now."""
+        locked = sum(state.terms.validator_bond for state in running if state.phase is not Phase.PLANNED)
+        try:
+            account = await self._contract.chain.balance_wei(self._validator)
+            credit = await self._contract.credits_wei(self._validator)
+        except Transient:
+            return {"account_wei": None, "credit_wei": None, "bonds_wei": locked}
+        return {"account_wei": account, "credit_wei": credit, "bonds_wei": locked}
+
+    def _task(self, state: TaskState, now_s: float) -> dict[str, Any]:
+        open_effects = [
+            (story.recorded_at_s, effect.effect.key)
+            for story in self._journal.story(state.task_id)
+            for effect in story.effects
+            if effect.done_at_s is None
+        ]
+        oldest = min(open_effects, default=None)
+        return describe_task(state) | {
+            "payer": state.terms.payer,
+            "oldest_effect": oldest and oldest[1].partition("/")[2],
+            "oldest_effect_age_s": oldest and round(now_s - oldest[0], 1),
+        }
+
+
+def tell_story(journal: Journal, task_id: TaskId) -> list[dict[str, Any]]:
+    """The journal's account of one task, as JSON; BadInput if it is unknown."""
+    stories = journal.story(task_id)
+    if not stories:
+        raise BadInput(f"the journal knows no task 0x{task_id.hex()}")
+    is_settled = any(isinstance(story.event, TaskSettled) for story in stories)
+    return [_describe_event(story, is_settled) for story in stories]
+
+
+def _describe_event(story: EventStory, is_settled: bool) -> dict[str, Any]:
+    return {
+        "sequence": story.sequence,
+        "at_s": story.recorded_at_s,
+        "event": type(story.event).__name__,
+        "details": _describe_details(story.event, is_settled),
+        "effects": [
+            {
+                "effect": effect.effect.key.partition("/")[2],
+                "done_at_s": effect.done_at_s,
+                "transactions": [_describe_transaction(attempt) for attempt in effect.attempts],
+            }
+            for effect in story.effects
+        ],
+    }
+
+
+def _describe_details(event: Event, is_settled: bool) -> dict[str, Any]:
+    secret = () if is_settled else (SECRET_UNTIL_SETTLED.get(type(event)),)
+    details = {
+        name: _plain(value) for name, value in asdict(event).items() if name not in ("task_id", *ON_CHAIN, *secret)
+    }
+    if isinstance(event, TaskPlanned):
+        details |= {"miner": event.terms.miner, "reward_wei": event.terms.reward, "n": event.terms.n}
+    return details
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _describe_transaction(attempt: SignedTransaction) -> dict[str, Any]:
+    return {
+        "hash": "0x" + attempt.tx_hash.hex(),
+        "nonce": attempt.nonce,
+        "max_fee_per_gas_wei": attempt.max_fee_per_gas_wei,
+    }
+
+
+def _count(values: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return counts

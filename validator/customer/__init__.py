@@ -1,0 +1,1 @@
+"""`touchstone task`: what customers do, as a client of a running validator."""

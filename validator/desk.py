@@ -1,0 +1,290 @@
+"""The customers' side of a running validator: quotes, requests in, their progress, models out.
+
+Rule kept: everything that can be wrong with a request is found before it is accepted, and what is accepted is on disk,
+the data first, then the request; what becomes of it is read off the tasks that name it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from validator.config import Durations
+from validator.dataset_store import MAX_DATASET_BYTES, DatasetKey, DatasetStore
+from validator.edges.contract import Touchstone
+from validator.edges.datasets import parse_rows
+from validator.errors import BadInput
+from validator.journal import Journal
+from validator.journal.journal import RequestRow
+from validator.marks.planting import hash_source_data
+from validator.marks.schemes import make_scheme
+from validator.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
+from validator.plan.terms import compute_fee
+from validator.protocol.commitment import Row, decode_scheme
+from validator.protocol.state import Phase, TaskState, Weights
+from validator.protocol.verdict import Thresholds
+from validator.quotes import Quote, Wish, judge, make_quote
+from validator.request_status import RequestStatus, Stage, explain_task, find_tasks, next_order, request_status
+from validator.retention import has_public_rows, reveal_settled
+from validator.types import Address, Hash32, TaskId
+from validator.protocol.method import read_method
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request whose next attempt can be planned, and the Order to open it with."""
+
+    request: Request
+    order: SignedOrder
+
+    @property
+    def dataset(self) -> DatasetKey:
+        return dataset_of(self.request)
+
+
+class Desk:
+    """Serves customers for one validator. `states` are the driver's, `model_directory` is where a task's weights lie.
+
+    `preferred` is the scheme and the number of probes where a customer does not say. `on_request` is told that there is
+    something new to plan.
+    """
+
+    def __init__(
+        self,
+        *,
+        contract: Touchstone,
+        validator: Address,
+        journal: Journal,
+        store: DatasetStore,
+        states: Callable[[], Mapping[TaskId, TaskState]],
+        model_directory: Callable[[TaskId], Path],
+        durations: Durations,
+        min_reward_wei: int,
+        preferred: tuple[str, int],
+        on_request: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._contract = contract
+        self._validator = validator
+        self._journal = journal
+        self._store = store
+        self._states = states
+        self._model_directory = model_directory
+        self._durations = durations
+        self._min_reward_wei = min_reward_wei
+        self._preferred = preferred
+        self._on_request = on_request
+        self._rows: dict[Hash32, RequestRow] = {row.request_id: row for row in journal.requests()}
+        self._bodies: dict[Hash32, Request] = {}
+
+    async def quote(self, wish: Wish) -> Quote:
+        """BadInput for what cannot be had at all."""
+        return make_quote(
+            wish,
+            validator=self._validator,
+            contract=self._contract.address,
+            chain_id=self._contract.chain.chain_id,
+            credit_wei=await self._free_credit_wei(wish.payer),
+            accept_seconds=self._durations.accept_seconds,
+            now_s=await self._now_s(),
+            preferred=self._preferred,
+        )
+
+    async def submit(self, request: Request, data: bytes) -> dict[str, Any]:
+        """Take a request in; the same once more changes nothing. BadInput with what is wrong with it or its data."""
+        request_id = request.request_id
+        if request_id not in self._rows:
+            if await self._contract.is_sunset():
+                raise BadInput(f"the contract {self._contract.address} opens no new tasks any more")
+            check_request(request, await self._circumstances(request))
+            if request.weights != Weights.NONE:
+                read_method(request.spec)
+            rows = await asyncio.to_thread(_read_data, data, request)
+            await reveal_settled(self._store, self._states())
+            scheme = make_scheme(request.scheme)
+            await self._store.take_in(
+                request.payer, rows, scheme, request.probes, is_reusing_revealed=request.is_reusing_revealed
+            )
+            self._journal.add_request(request_id, encode_request(request))
+            self._refresh()
+            self._on_request()
+        return await self.show(request_id)
+
+    async def show(self, request_id: Hash32) -> dict[str, Any]:
+        """All about one request, as JSON."""
+        return self._view(self._row(request_id), await self._now_s())
+
+    async def requests(self) -> list[dict[str, Any]]:
+        """All about every request, oldest first."""
+        now_s = await self._now_s()
+        return [self._view(row, now_s) for row in self._rows.values()]
+
+    async def cancel(self, request_id: Hash32) -> dict[str, Any]:
+        """Plan nothing more for a request; BadInput where it is too late. An attempt that is running goes on."""
+        row, now_s = self._row(request_id), await self._now_s()
+        status = self._status(row, now_s)
+        if status.stage.is_final and status.stage is not Stage.CANCELLED:
+            raise BadInput(f"the request has ended already: {status.stage}, {status.reason}")
+        self._journal.cancel_request(request_id)
+        self._refresh()
+        return self._view(self._row(request_id), now_s)
+
+    def model_file(self, request_id: Hash32, name: str) -> Path:
+        """A file of the model that was paid for; BadInput if there is none of that name."""
+        state = self._paid_task(self._row(request_id))
+        if state is None:
+            raise BadInput("there is no model to fetch: it comes with a task that returns weights and has been paid")
+        path = self._model_directory(state.task_id) / name
+        if name not in {file.path for file in state.weights_files} or not path.is_file():
+            raise BadInput(f"there is no file {name} of this model here (it may have been deleted when it was due)")
+        return path
+
+    def waiting(self, now_s: int) -> Iterator[Waiting]:
+        """What can be planned now, in the order of arrival."""
+        for row in self._rows.values():
+            request = self._request(row)
+            tasks = find_tasks(row.request_id, self._states().values())
+            order = next_order(request, tasks, now_s=now_s, **self._obstacles(row))
+            if order is not None:
+                yield Waiting(request, order)
+
+    def wants(self, key: DatasetKey) -> bool:
+        """Whether a request that has not ended is over this dataset."""
+        now_s = int(time.time())
+        return any(
+            dataset_of(self._request(row)) == key and not self._status(row, now_s).stage.is_final
+            for row in self._rows.values()
+        )
+
+    def _refresh(self) -> None:
+        self._rows = {row.request_id: row for row in self._journal.requests()}
+
+    def _row(self, request_id: Hash32) -> RequestRow:
+        row = self._rows.get(request_id)
+        if row is None:
+            raise BadInput(f"there is no request 0x{request_id.hex()}")
+        return row
+
+    def _request(self, row: RequestRow) -> Request:
+        if row.request_id not in self._bodies:
+            self._bodies[row.request_id] = decode_request(row.body)
+        return self._bodies[row.request_id]
+
+    def _status(self, row: RequestRow, now_s: int) -> RequestStatus:
+        tasks = find_tasks(row.request_id, self._states().values())
+        return request_status(self._request(row), tasks, now_s=now_s, **self._obstacles(row))
+
+    def _obstacles(self, row: RequestRow) -> dict[str, bool]:
+        """Why no further attempt may be made, whatever Orders are left."""
+        request = self._request(row)
+        is_public = has_public_rows(dataset_of(request), self._store, self._states())
+        return {
+            "is_cancelled": row.cancelled_at_s is not None,
+            "is_public": is_public and not request.is_reusing_revealed,
+        }
+
+    def _paid_task(self, row: RequestRow) -> TaskState | None:
+        tasks = find_tasks(row.request_id, self._states().values())
+        return next((task for task in tasks if task.outcome == Stage.PAID and task.weights_files), None)
+
+    async def _now_s(self) -> int:
+        """Chain time, or the wall clock where it is ahead: blocks of development chains come only when asked for."""
+        return max((await self._contract.chain.head()).timestamp_s, int(time.time()))
+
+    async def _free_credit_wei(self, payer: Address) -> int:
+        """The payer's credit, less one attempt for each of its requests that has none open and may get one."""
+        now_s = int(time.time())
+        promised = sum(
+            waiting.request.cost_wei for waiting in self.waiting(now_s) if waiting.request.payer == payer
+        ) + sum(
+            state.terms.reward + state.terms.fee
+            for state in self._states().values()
+            if state.phase is Phase.PLANNED and state.terms.payer == payer
+        )
+        return max(0, await self._contract.credits_wei(payer) - promised)
+
+    async def _circumstances(self, request: Request) -> Circumstances:
+        nonces = [signed.order.nonce for signed in request.orders if 0 <= signed.order.nonce < 2**256]
+        used = [nonce for nonce in nonces if await self._contract.is_order_nonce_used(request.payer, nonce)]
+        return Circumstances(
+            domain=self._contract.domain,
+            validator=self._validator,
+            now_s=await self._now_s(),
+            accept_seconds=self._durations.accept_seconds,
+            min_reward_wei=self._min_reward_wei,
+            credit_wei=await self._free_credit_wei(request.payer),
+            used_nonces=used,
+        )
+
+    def _view(self, row: RequestRow, now_s: int) -> dict[str, Any]:
+        request, status = self._request(row), self._status(row, now_s)
+        paid = self._paid_task(row)
+        return {
+            "request_id": _hex(row.request_id),
+            "stage": status.stage,
+            "reason": status.reason,
+            "attempts": status.attempts,
+            "max_attempts": len(request.orders),
+            "payer": request.payer,
+            "source_data_hash": _hex(request.source_data_hash),
+            "base_model": request.base_model,
+            "spec": request.spec,
+            "reward_wei": request.reward_wei,
+            "fee_wei": compute_fee(request.reward_wei),
+            "scheme": request.scheme,
+            "probes": request.probes,
+            "weights": request.weights.name.lower(),
+            "accepted_at_s": row.accepted_at_s,
+            "cancelled_at_s": row.cancelled_at_s,
+            "order_nonces": [signed.order.nonce for signed in request.orders],
+            "expiry_s": request.orders[-1].order.expiry,
+            "tasks": [describe_task(task) for task in find_tasks(row.request_id, self._states().values())],
+            "model": None
+            if paid is None
+            else {
+                "task_id": _hex(paid.task_id),
+                "model_hash": _hex(paid.model_hash or b""),
+                "files": [[file.path, file.size_bytes, _hex(file.sha256)] for file in paid.weights_files],
+            },
+        }
+
+
+def dataset_of(request: Request) -> DatasetKey:
+    return DatasetKey(request.payer, request.source_data_hash)
+
+
+def describe_task(state: TaskState) -> dict[str, Any]:
+    """What may be told of a task, as JSON: no reply and nothing else that shows a mark."""
+    terms = state.terms
+    thresholds = Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing)
+    verdict = None
+    if state.hits is not None:
+        verdict = str(judge(make_scheme(decode_scheme(terms.scheme)), thresholds, state.hits))
+    return {
+        "task_id": _hex(state.task_id),
+        "phase": state.phase,
+        "outcome": state.outcome,
+        "reason": explain_task(state),
+        "miner": terms.miner,
+        "entered_at_s": state.entered_at_s,
+        "deadline_s": state.deadline_s,
+        "answered": sum(answer is not None for answer in state.answers),
+        "n": terms.n,
+        "hits": state.hits,
+        "verdict": verdict,
+        "faults": list(state.faults),
+    }
+
+
+def _read_data(data: bytes, request: Request) -> list[Row]:
+    if len(data) > MAX_DATASET_BYTES:
+        raise BadInput(f"the dataset has {len(data)} bytes, at most {MAX_DATASET_BYTES} are taken: split it")
+    rows = parse_rows(data, "the dataset")
+    if hash_source_data(rows) != request.source_data_hash:
+        raise BadInput("the dataset is not the one that the Orders were signed for (D5)")
+    return rows
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()

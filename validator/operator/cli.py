@@ -1,0 +1,94 @@
+"""`touchstone validator`: parse and hand over. Imports that are slow happen inside the command that needs them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from validator.terminal import interruptible
+
+validator_app = typer.Typer(help="Run a validator, and look after one.", no_args_is_help=True)
+
+Config = Annotated[Path, typer.Option(envvar="TOUCHSTONE_CONFIG", help="The validator's configuration.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
+
+
+@validator_app.command("init")
+def validator_init(
+    directory: Annotated[Path, typer.Argument(help="Where everything is put; made if it is not there.")],
+    profile: Annotated[str, typer.Option(help="production, or dev for a development chain.")] = "production",
+    chain_id: Annotated[int | None, typer.Option(help="The chain that the nodes must be on.")] = None,
+    contract: Annotated[str | None, typer.Option(help="The Touchstone contract.")] = None,
+    rpc_url: Annotated[list[str] | None, typer.Option(help="A node; give it twice, production needs two.")] = None,
+    first_block: Annotated[int | None, typer.Option(help="The block of the contract's deployment.")] = None,
+    model: Annotated[str | None, typer.Option(help='Language model of the marks, or "embedded".')] = None,
+    min_reward_wei: Annotated[int | None, typer.Option(help="The least reward of a task that is taken.")] = None,
+    cold_address: Annotated[str | None, typer.Option(help="Where credit goes that tasks do not need.")] = None,
+) -> None:
+    """Make a key, a master seed and an annotated configuration. Nothing is overwritten, and nothing is assumed.
+
+    What is left out is left open in the configuration, and `check` says so.
+    """
+    with interruptible():
+        from validator.operator.command import run_init
+
+        network = {"profile": profile, "chain_id": chain_id, "contract": contract, "first_block": first_block}
+        run_init(
+            directory,
+            {
+                "network": network | {"rpc_urls": rpc_url},
+                "keys": {"cold_address": cold_address},
+                "generator": {"model": model},
+                "tasks": {"min_reward_wei": min_reward_wei},
+            },
+        )
+
+
+@validator_app.command("check")
+def validator_check(config: Config, json_file: JsonFile = None) -> None:
+    """Look for everything that could go wrong before money is at stake; sends nothing.
+
+    Exit status 0 if nothing is wrong, 2 if anything is.
+    """
+    with interruptible():
+        from validator.operator.command import run_check
+
+        is_ok = run_check(config, json_file)
+    raise typer.Exit(0 if is_ok else 2)
+
+
+@validator_app.command("deposit")
+def validator_deposit(
+    amount: Annotated[str, typer.Argument(help="In ether, such as 0.05.")],
+    config: Config,
+) -> None:
+    """Pay credit for bonds into the contract, from the key's account and before the first task."""
+    with interruptible():
+        from validator.operator.command import run_deposit
+
+        run_deposit(config, amount)
+
+
+@validator_app.command("run")
+def validator_run(
+    config: Config,
+    history_is_lost: Annotated[
+        bool,
+        typer.Option(
+            "--history-is-lost", help="Begin anew with a key that was at work; what it left is given up."
+        ),
+    ] = False,
+) -> None:
+    """Run the validator until SIGTERM or Ctrl-C; exit status 0 then. Everything that matters survives any other end."""
+    from validator.operator.run import run_validator
+
+    run_validator(config, is_history_lost=history_is_lost)
+
+
+@validator_app.command("resume")
+def validator_resume(config: Config) -> None:
+    """Clear a protective stop, once its reason is understood: what the chain has counted is taken as it is."""
+    with interruptible():
+        from validator.operator.run import run_resume
+
+        run_resume(config)

@@ -1,0 +1,111 @@
+"""`touchstone validator init`: a directory with everything that a validator must have before it can be funded.
+
+Rules kept: nothing is ever overwritten, and nothing is written where any of it is already; every file with a secret is
+its owner's alone; what nobody has said about money, key or chain stays a gap that `check` points at. The text of the
+configuration is made of the settings' own descriptions.
+"""
+
+import json
+import os
+import secrets
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from validator.edges.key_files import SEED_BYTES, create_keystore, create_private
+from validator.edges.keys import CURVE_ORDER, LocalSigner, SecretBytes
+from validator.errors import BadInput
+from validator.settings import Settings
+from validator.types import Address
+
+CONFIG, KEYSTORE, PASSWORD, SEED, STATE = "validator.toml", "keystore.json", "keystore-password", "master-seed", "state"
+LINE_LENGTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewValidator:
+    """What was made, and the address to fund."""
+
+    directory: Path
+    address: Address
+
+    @property
+    def config(self) -> Path:
+        return self.directory / CONFIG
+
+
+def create_validator(directory: Path, values: Mapping[str, Mapping[str, Any]]) -> NewValidator:
+    """A new key, master seed and configuration with `values` by table; takes up to a second, for the keystore.
+
+    BadInput if any of the files is there.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot make the directory {directory}: {error.strerror}") from error
+    for name in (CONFIG, KEYSTORE, PASSWORD, SEED):
+        if (directory / name).exists():
+            raise BadInput(f"{directory / name} is there already: nothing was written, since a lost key is a lost node")
+    secret = SecretBytes((secrets.randbelow(CURVE_ORDER - 1) + 1).to_bytes(32, "big"))
+    password = secrets.token_urlsafe(32)
+    create_private(directory / PASSWORD, password + "\n")
+    create_keystore(directory / KEYSTORE, secret, SecretBytes(password.encode()))
+    create_private(directory / SEED, os.urandom(SEED_BYTES).hex() + "\n")
+    here = {
+        "keys": {"keystore": KEYSTORE, "password_file": PASSWORD, "master_seed_file": SEED},
+        "state": {"directory": STATE},
+    }
+    tables = {name: {**values.get(name, {}), **here.get(name, {})} for name in Settings.model_fields}
+    # With the access keys of nodes in it, it is private too.
+    create_private(directory / CONFIG, write_config(tables))
+    return NewValidator(directory, LocalSigner(secret).address)
+
+
+def write_config(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """The annotated TOML: keys with a value as they are, others behind a #, with their default."""
+    parts = [
+        _comment(
+            "Configuration of a Touchstone validator. `touchstone validator check` says what is missing. The "
+            "environment (TOUCHSTONE_<TABLE>__<KEY>) wins over this file; paths are relative to it."
+        )
+    ]
+    for name, field in Settings.model_fields.items():
+        table = cast(type[BaseModel], field.annotation)
+        lines = [_comment((table.__doc__ or "").splitlines()[0]), f"[{name}]"]
+        for key, described in table.model_fields.items():
+            lines += ["", _comment(described.description or ""), _assign(key, described, tables.get(name, {}))]
+        parts.append("\n".join(lines))
+    return "\n\n\n".join(parts) + "\n"
+
+
+def _comment(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, LINE_LENGTH, initial_indent="# ", subsequent_indent="# "))
+
+
+def _assign(key: str, field: FieldInfo, values: Mapping[str, Any]) -> str:
+    if values.get(key) is not None:
+        return f"{key} = {_toml(values[key])}"
+    if field.is_required():
+        return f"# {key} =     (needed: nothing is assumed)"
+    return f"# {key} =" if field.default is None else f"# {key} = {_toml(field.default)}"
+
+
+def _toml(value: Any) -> str:
+    """JSON's strings, numbers and lists of them are TOML's too."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def next_steps(new: NewValidator) -> Iterator[str]:
+    """What a person does now."""
+    yield f"1. Back up {SEED}, {KEYSTORE} and {PASSWORD} of {new.directory}, not all in one place."
+    yield "   Whoever loses the master seed loses the bonds of open tasks; whoever loses the key or its password loses"
+    yield "   all that it holds. There is no other copy, and nobody who could restore them."
+    yield f"2. Fill in what {new.config} still lacks."
+    yield f"3. Send ether for gas and bonds to {new.address}."
+    yield f"4. touchstone validator deposit ETHER --config {new.config}: the bonds of tasks are taken from this credit."
+    yield f"5. touchstone validator check --config {new.config}"

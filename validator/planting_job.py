@@ -1,0 +1,51 @@
+"""Planting where model work runs: the generator's libraries are large, and needed only for this.
+
+Rule kept: what leaves this process is one dataset and its own secrets, never the master seed.
+"""
+
+from collections.abc import Sequence
+
+from validator.child_processes import JobLimits
+from validator.errors import BadInput
+from validator.marks.planting import PlantedDataset, check_learnable, hash_source_data, plant
+from validator.marks.schemes import Scheme
+from validator.marks.secrets import DatasetSecrets, Secrets
+from validator.model_work import ModelWork
+from validator.protocol.commitment import Row
+from validator.types import Address
+
+LIMITS = JobLimits(wall_s=3600.0)
+
+
+async def plant_in(
+    work: ModelWork,
+    model: str,
+    rows: Sequence[Row],
+    scheme: Scheme,
+    n: int,
+    secrets: Secrets,
+    payer: Address,
+    *,
+    context_tokens: int = 0,
+) -> PlantedDataset:
+    """Mark n rows with what `model` proposes; BadInput if it reads less than `context_tokens`, as `plant` otherwise."""
+    check_learnable(rows, scheme, n)
+    of_dataset = secrets.of_dataset(payer, hash_source_data(rows), scheme.name, n, scheme.w)
+    return await work.run(_plant, model, rows, scheme, n, of_dataset, payer, context_tokens, limits=LIMITS)
+
+
+def _plant(
+    model: str,
+    rows: Sequence[Row],
+    scheme: Scheme,
+    n: int,
+    secrets: DatasetSecrets,
+    payer: Address,
+    context_tokens: int,
+) -> PlantedDataset:
+    from validator.edges.generator import LocalScorer
+
+    scorer = LocalScorer(model)
+    if scorer.context_tokens < context_tokens:
+        raise BadInput(f"{model} reads at most {scorer.context_tokens} tokens, the spec trains on {context_tokens}")
+    return plant(rows, scheme, n, secrets=secrets, payer=payer, scorer=scorer)
