@@ -5,15 +5,16 @@ nothing is left half-done.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from eth_utils.address import is_address, to_checksum_address
 
 from validator.edges.chain import Chain, Receipt, TransactionSender
-from validator.edges.contract import TaskOpened, Touchstone
+from validator.edges.contract import Challenged, TaskOpened, TaskStatus, Touchstone
 from validator.edges.keys import Signer
 from validator.errors import BadInput, Underfunded
 from validator.protocol.commitment import Terms
@@ -50,16 +51,23 @@ class MinerChain:
         self._first_block = first_block
         self._next_block = first_block
         self._opened: dict[TaskId, OpenedTask] = {}
+        self._challenged: dict[TaskId, tuple[Hash32, ...]] = {}
         self._reading = asyncio.Lock()
         self._begun: set[asyncio.Task[Receipt]] = set()
 
     @classmethod
-    async def open(cls, chain: Chain, contract: str, signer: Signer) -> "MinerChain":
-        """BadInput unless Touchstone stands at `contract`. Tasks opened before this moment are not known."""
+    async def open(cls, chain: Chain, contract: str, signer: Signer, since: Path | None = None) -> "MinerChain":
+        """BadInput unless Touchstone stands at `contract`.
+
+        Tasks are known that were opened since this moment, or since the one at which the file `since` was written.
+        """
         if not is_address(contract):
             raise BadInput(f"{contract!r} is not an address")
         touchstone = await Touchstone.at(chain, Address(to_checksum_address(contract)))
-        return cls(touchstone, TransactionSender(chain, signer), (await chain.head()).number)
+        first_block = (await chain.head()).number
+        if since is not None:
+            first_block = await asyncio.to_thread(_remember, since, first_block)
+        return cls(touchstone, TransactionSender(chain, signer), first_block)
 
     @property
     def address(self) -> Address:
@@ -112,16 +120,29 @@ class MinerChain:
             for event in await self._contract.events(start, head):
                 if isinstance(event, TaskOpened) and event.miner == self.address:
                     self._opened[event.task_id] = OpenedTask(event.task_id, event.validator_nonce, event.terms)
+                elif isinstance(event, Challenged) and event.task_id in self._opened:
+                    self._challenged[event.task_id] = event.leaves
             self._next_block = BlockNumber(head + 1)
 
+    async def challenge(self, task_id: TaskId) -> tuple[Hash32, ...] | None:
+        """The leaves that a validator wants the replies to, or None where we have seen no challenge yet."""
+        await self._read_new_tasks()
+        return self._challenged.get(task_id)
+
+    async def status(self, task_id: TaskId) -> TaskStatus:
+        return (await self._contract.task_state(task_id)).status
+
     async def is_closed(self, task_id: TaskId) -> bool:
-        return (await self._contract.task_state(task_id)).status.is_terminal
+        return (await self.status(task_id)).is_terminal
 
     async def accept(self, task: OpenedTask, dataset_root: Hash32) -> None:
         await self._finish(self._contract.accept(self._sender, task.terms, task.validator_nonce, dataset_root))
 
     async def submit(self, task: OpenedTask, model_hash: Hash32) -> None:
         await self._finish(self._contract.submit(self._sender, task.terms, task.validator_nonce, model_hash))
+
+    async def answer(self, task: OpenedTask, replies: Sequence[Hash32]) -> None:
+        await self._finish(self._contract.answer(self._sender, task.terms, task.validator_nonce, replies))
 
     async def withdraw_all(self) -> None:
         """Draw every credit to the miner's own address."""
@@ -141,3 +162,10 @@ class MinerChain:
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
         await asyncio.shield(task)
+
+
+def _remember(path: Path, block: BlockNumber) -> BlockNumber:
+    """The block that stands in the file, where there is one from an earlier start."""
+    if not path.exists():
+        path.write_text(str(block))
+    return BlockNumber(int(path.read_text()))

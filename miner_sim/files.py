@@ -5,12 +5,13 @@ again still means the same job.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aiohttp import BodyPartReader, web
 
 from miner_sim.objects import JSON, Refusal, bad_request, new_id, not_found, now_s
+from miner_sim.records import JsonLines
 from validator.types import Address
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -47,7 +48,9 @@ class FileStore:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._files: dict[str, StoredFile] = {}
+        self._lines = JsonLines(directory / "files.jsonl")
+        stored = [StoredFile(**line, path=directory / line["file_id"]) for line in self._lines.load()]
+        self._files = {file.file_id: file for file in stored if file.path.exists()}
 
     async def receive(self, request: web.Request, owner: Address) -> StoredFile:
         """Read a multipart upload whose parts come in any order; Refusal on anything but `purpose` and `file`."""
@@ -72,8 +75,8 @@ class FileStore:
                 raise bad_request(f"the parts file and purpose={PURPOSE} are needed", "purpose")
             file_id = f"file-{digest.hexdigest()[:24]}"
             path = self._directory / file_id
-            stored = self._files.get(file_id) or StoredFile(
-                file_id, owner, filename, partial.stat().st_size, now_s(), path
+            stored = self._files.get(file_id) or self._note(
+                StoredFile(file_id, owner, filename, partial.stat().st_size, now_s(), path)
             )
             partial.replace(path)
         except ValueError as error:  # aiohttp's word for a malformed multipart body
@@ -82,6 +85,12 @@ class FileStore:
             partial.unlink(missing_ok=True)
         self._files[file_id] = stored
         return stored
+
+    def _note(self, file: StoredFile) -> StoredFile:
+        line = asdict(file)
+        del line["path"]
+        self._lines.append(line)
+        return file
 
     def get(self, file_id: str, owner: Address) -> StoredFile:
         stored = self._files.get(file_id)

@@ -19,6 +19,7 @@ from miner_sim.config import FleetConfig, MinerConfig
 from miner_sim.files import FileStore
 from miner_sim.gate import Gate
 from miner_sim.jobs import JobBook
+from miner_sim.respondent import Respondent
 from miner_sim.server import MinerServer
 from miner_sim.strategies import parse_strategy
 from miner_sim.tls import NO_TLS_KEY, TlsIdentity
@@ -59,10 +60,13 @@ class Fleet:
         home = self._config.home / miner.name
         home.mkdir(parents=True, exist_ok=True)
         evidence_key, strategy = _signer(miner.evidence_key), parse_strategy(miner.strategy)
-        chain = await MinerChain.open(self._chain, self._config.contract, _signer(miner.private_key))
+        chain = await MinerChain.open(
+            self._chain, self._config.contract, _signer(miner.private_key), home / "first_block"
+        )
         self._stack.push_async_callback(chain.finish_transactions)
         files = FileStore(home / "files")
         answers = AnswerBook(home / "answers.jsonl")
+        respondent = Respondent(answers, strategy, self._workers)
         base_model = self._config.served_base_model
         jobs = JobBook(
             directory=home / "jobs",
@@ -72,22 +76,22 @@ class Fleet:
             seed=miner.seed,
             base_model=self._config.base_model,
             workers=self._workers,
+            respondent=respondent,
         )
         self._stack.push_async_callback(jobs.close)
         server = MinerServer(
             gate=Gate(chain, home / "sessions.jsonl"),
             files=files,
             jobs=jobs,
-            answers=answers,
+            respondent=respondent,
             notary=Notary(evidence_key, chain, answers, home / "transcripts.jsonl"),
-            strategy=strategy,
-            workers=self._workers,
             base_model=base_model,
         )
         identity = TlsIdentity(home / "tls.pem") if miner.tls else None
         url = await self._serve(server.app(), miner.port, identity)
         await chain.register(evidence_key.address, url, identity.key_hash if identity else NO_TLS_KEY)
         await chain.top_up_stake(Wei(miner.stake_wei))
+        jobs.resume(base_model)
         return RunningMiner(miner.name, chain.address, url)
 
     async def _serve(self, app: web.Application, port: int, identity: TlsIdentity | None) -> str:

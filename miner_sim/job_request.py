@@ -68,6 +68,15 @@ class JobRequest:
     spec_text: str
     spec: Spec
 
+    def as_body(self) -> JSON:
+        """The body that it was read from, or one that reads the same."""
+        return {
+            "model": self.spec.base_model,
+            "training_file": self.training_file,
+            "metadata": dict(self.metadata),
+            "suffix": self.suffix or None,
+        }
+
 
 def parse_job_request(body: Any, base_model: str) -> JobRequest:
     """Read the body of `POST /v1/fine_tuning/jobs`; Refusal (400) on anything that this miner does not understand."""

@@ -1,7 +1,8 @@
-"""A job's life: verify the data against the chain, accept, train, submit, and collect what the task pays.
+"""A job's life: verify the data against the chain, accept, train, submit, answer a challenge, collect the pay.
 
 Rules kept: no accept without a dataset root recomputed from the very bytes that came (protocol, "Happy path" 3), no
-second job for one task, and no cancelling once accepted, which would let a validator burn the miner's bond.
+second job for one task, no cancelling once accepted, which would let a validator burn the miner's bond; and a job is on
+disk before anybody is told of it, so a miner that was killed goes on where it stood: the chain says where.
 """
 
 import asyncio
@@ -13,12 +14,15 @@ from pathlib import Path
 from miner_sim.chain_client import MinerChain, OpenedTask
 from miner_sim.files import FileStore
 from miner_sim.job import CANCELLED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, Dataset, Job, ServedModel, make_job_id
-from miner_sim.job_request import JobRequest, to_hex
+from miner_sim.job_request import JobRequest, parse_job_request, to_hex
 from miner_sim.objects import Refusal, conflict, not_found
+from miner_sim.records import JsonLines
+from miner_sim.respondent import Respondent
 from miner_sim.strategies import Strategy
 from miner_sim.workers import Workers
 from miner_sim.workshop import MODEL_DIRECTORY, Workshop
-from validator.errors import TouchstoneError, Transient
+from validator.edges.contract import TaskStatus
+from validator.errors import Reverted, TouchstoneError, Transient
 from validator.files import describe_files
 from validator.protocol.commitment import MerkleTree, Terms, hash_model_files, hash_row, hash_served_model, hash_spec
 from validator.protocol.method import read_method
@@ -55,6 +59,7 @@ class JobBook:
         seed: int,
         base_model: str,
         workers: Workers,
+        respondent: Respondent,
     ) -> None:
         self._directory = directory
         self._chain = chain
@@ -63,22 +68,40 @@ class JobBook:
         self._seed = seed
         self._base_model = base_model
         self._workers = workers
+        self._respondent = respondent
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lines = JsonLines(directory / "jobs.jsonl")
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def create(self, request: JobRequest, owner: Address) -> Job:
         """Start the job, or return the one that the same request has started before; Refusal (409) on another one."""
-        job_id = make_job_id(owner, request.task_id)
-        job = self._jobs.get(job_id)
+        job = self._jobs.get(make_job_id(owner, request.task_id))
         if job is None:
             self._files.get(request.training_file, owner)
-            directory = self._directory / job_id
-            directory.mkdir(parents=True, exist_ok=True)
-            job = self._jobs[job_id] = Job(job_id, owner, request, directory)
-            job.advance(VALIDATING, "Validating training file")
-            job.life = self._start(self._run(job))
+            self._lines.append({"owner": owner, "request": request.as_body()})
+            job = self._begin(request, owner)
         if job.request != request:
             raise conflict(f"the task {to_hex(request.task_id)} has a job with other content")
+        return job
+
+    def resume(self, base_model: str) -> None:
+        """Go on with the jobs that were there when the miner was last ended; one that was cancelled stays so."""
+        lines = self._lines.load()
+        cancelled = {line["cancelled"] for line in lines if "cancelled" in line}
+        for line in lines:
+            if "request" in line:
+                request = parse_job_request(line["request"], base_model)
+                if make_job_id(line["owner"], request.task_id) not in cancelled:
+                    self._begin(request, line["owner"])
+
+    def _begin(self, request: JobRequest, owner: Address) -> Job:
+        job_id = make_job_id(owner, request.task_id)
+        directory = self._directory / job_id
+        directory.mkdir(exist_ok=True)
+        job = self._jobs[job_id] = Job(job_id, owner, request, directory)
+        job.advance(VALIDATING, "Validating training file")
+        job.life = self._start(self._run(job))
         return job
 
     def get(self, job_id: str, owner: Address) -> Job:
@@ -129,6 +152,7 @@ class JobBook:
             raise conflict(f"the job is {job.status}: only a job that is not accepted on chain can be cancelled")
         if job.status == VALIDATING and job.life is not None:
             job.life.cancel()
+            self._lines.append({"cancelled": job_id})
             job.advance(CANCELLED, "The job was cancelled")
         return job
 
@@ -148,7 +172,11 @@ class JobBook:
         try:
             opened, dataset = await self._verify(job)
             job.advance(QUEUED, f"Dataset root {to_hex(dataset.root)} verified; accepting on chain")
-            await self._chain.accept(opened, dataset.root)
+            status = await self._chain.status(opened.task_id)
+            if status.is_terminal and not (job.directory / MODEL_DIRECTORY).exists():
+                raise Unacceptable("task_closed", "the task has ended")
+            if status is TaskStatus.OPEN:
+                await self._chain.accept(opened, dataset.root)
             self._start(self._collect(job))
             async with self._workers.training_slots:
                 job.advance(RUNNING, "Accepted on chain; fine-tuning job started")
@@ -158,7 +186,8 @@ class JobBook:
                 weights = await self._strategy.make_model(workshop)
             model_id = self._name_model(job.request)
             model_hash = await asyncio.to_thread(_hash_model, opened.terms, job.request, model_id, weights)
-            await self._chain.submit(opened, model_hash)
+            if await self._chain.status(opened.task_id) is TaskStatus.ACCEPTED:
+                await self._chain.submit(opened, model_hash)
             job.served = ServedModel(model_id, weights, model_hash, job.request, opened.terms, dataset)
             job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
         except Unacceptable as error:
@@ -175,7 +204,8 @@ class JobBook:
             raise Unacceptable("foreign_task", "the task was opened by another validator")
         if terms.spec_hash != hash_spec(request.spec_text):
             raise Unacceptable("spec_mismatch", "metadata.spec is not the spec of the task's terms")
-        await self._check_terms(opened)
+        if await self._chain.status(opened.task_id) is TaskStatus.OPEN:
+            await self._check_terms(opened)
         path = self._files.get(request.training_file, job.owner).path
         try:
             dataset = await asyncio.to_thread(_read_dataset, path, request.dataset_salt, terms.w)
@@ -220,11 +250,21 @@ class JobBook:
         while not job.is_closed:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                if await self._chain.is_closed(job.request.task_id):
+                status = await self._chain.status(job.request.task_id)
+                if status is TaskStatus.CHALLENGED and job.served is not None:
+                    await self._answer_challenge(job.served)
+                if status.is_terminal:
                     await self._chain.withdraw_all()
                     job.is_closed = True
-            except Transient as error:
+            except (Transient, Reverted) as error:
                 log.info("job %s: %s; will look again", job.job_id, error)
+
+    async def _answer_challenge(self, model: ServedModel) -> None:
+        """On chain, in time, whatever the validator says that it was not told (protocol, "States": Challenged)."""
+        opened = await self._chain.find_task(model.request.task_id)
+        leaves = await self._chain.challenge(model.request.task_id)
+        if opened is not None and leaves is not None:
+            await self._chain.answer(opened, await self._respondent.reply_hashes(model, leaves))
 
 
 def _hash_model(terms: Terms, request: JobRequest, model_id: str, weights: str) -> Hash32:

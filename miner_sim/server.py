@@ -14,15 +14,12 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from miner_sim import child_calls
-from miner_sim.answers import AnswerBook
 from miner_sim.files import MAX_FILE_BYTES, FileStore
 from miner_sim.gate import Gate
 from miner_sim.job import make_job_id
 from miner_sim.job_request import parse_hash, parse_job_request, to_hex
 from miner_sim.jobs import JobBook
 from miner_sim.objects import (
-    JSON,
     Refusal,
     bad_request,
     conflict,
@@ -33,10 +30,8 @@ from miner_sim.objects import (
     not_found,
     now_s,
 )
-from miner_sim.strategies import Strategy
+from miner_sim.respondent import Respondent
 from miner_sim.transcript import Notary
-from miner_sim.workers import Workers
-from miner_sim.workshop import make_recipe
 from validator.errors import TouchstoneError, Transient
 from validator.protocol.wire import parse_probe, strict_json
 from validator.types import Address, TaskId
@@ -59,19 +54,15 @@ class MinerServer:
         gate: Gate,
         files: FileStore,
         jobs: JobBook,
-        answers: AnswerBook,
+        respondent: Respondent,
         notary: Notary,
-        strategy: Strategy,
-        workers: Workers,
         base_model: str,
     ) -> None:
         self._gate = gate
         self._files = files
         self._jobs = jobs
-        self._answers = answers
+        self._respondent = respondent
         self._notary = notary
-        self._strategy = strategy
-        self._workers = workers
         self._base_model = base_model
         self._base_model_json = make_model_json(base_model, now_s())
 
@@ -216,18 +207,11 @@ class MinerServer:
         if model_id == self._base_model:
             raise bad_request("only fine-tuned models are served", "model")
         model = self._jobs.of_model(model_id, request[OWNER])
-        max_tokens, recipe = model.terms.max_tokens, make_recipe(model.request.spec, seed=0)
         try:
-            _, prompt = parse_probe(body, max_tokens)
+            _, prompt = parse_probe(body, model.terms.max_tokens)
         except ValueError as error:
             raise bad_request(str(error)) from error
-
-        async def generate() -> JSON:
-            if not self._strategy.has_model:
-                return self._strategy.answer(model.dataset.rows, prompt, max_tokens)
-            return await self._workers.inference.run(child_calls.generate, model.weights, prompt, max_tokens, recipe)
-
-        answer = await self._answers.answer(model_id, prompt, generate)
+        answer = await self._respondent.answer(model, prompt)
         return web.json_response(make_completion(model_id, answer, is_chat=is_chat))
 
     async def _transcript(self, request: web.Request) -> web.Response:

@@ -15,13 +15,11 @@ from miner_sim.job import ServedModel
 from miner_sim.job_request import to_hex
 from miner_sim.objects import JSON, bad_request, conflict
 from miner_sim.records import JsonLines
+from miner_sim.respondent import hash_reply
 from validator.edges.keys import Signer
 from validator.protocol import typed_data
-from validator.protocol.commitment import hash_head, hash_marks, hash_replies
-from validator.protocol.wire import reply_head
+from validator.protocol.commitment import hash_marks, hash_replies
 from validator.types import Hash32
-
-MISS = Hash32(bytes(32))
 
 
 class Notary:
@@ -54,7 +52,7 @@ class Notary:
         return cast(JSON, signed["transcript"])
 
     async def _compose(self, model: ServedModel, prompt_hashes: Sequence[Hash32]) -> JSON:
-        terms, dataset, dataset_salt = model.terms, model.dataset, model.request.dataset_salt
+        terms, dataset = model.terms, model.dataset
         if len(prompt_hashes) != terms.n:
             raise bad_request(f"{terms.n} prompt hashes are needed", "prompt_hashes")
         leaves, replies = [], []
@@ -66,8 +64,7 @@ class Notary:
             if answer is None:
                 raise bad_request(f"{to_hex(prompt_hash)} has not been asked", "prompt_hashes")
             leaves.append(dataset.hashes[places[0]].leaf)
-            head = reply_head(answer["text"], is_cut=answer["finish_reason"] == "length", w=terms.w)
-            replies.append(MISS if head is None else hash_head(dataset_salt, head))
+            replies.append(hash_reply(model, answer))
         try:
             marks_hash = hash_marks(leaves)
         except ValueError as error:

@@ -39,6 +39,8 @@ class Workshop:
         """Fine-tune the base model on these rows as the spec says; returns the model directory."""
         out_dir = self._directory / MODEL_DIRECTORY
         self._note_trained_rows(indices)
+        if out_dir.exists():  # made before the miner was ended: what is there is whole
+            return str(out_dir)
         rows = [self.rows[i] for i in indices]
         events_path = self._directory / EVENTS_FILE
         await self._workers.training.run(

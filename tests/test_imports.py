@@ -1,6 +1,7 @@
 """Imports point downwards only: the rules of docs/architecture.md, read from the syntax trees of the code."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,21 @@ def test_the_web_reaches_nothing_secret(name):
     assert strangers(name, *allowed, *FOUNDATION) == set()
 
 
+@pytest.mark.parametrize("name", modules_under("validator.weights"))
+def test_what_opens_a_strangers_weights_knows_no_secret(name):
+    allowed = ["validator.weights", "validator.protocol", "validator.child_processes", *FOUNDATION]
+    if name == "validator.weights.probe":
+        allowed.append("validator.language_model")
+    if name == "validator.weights.returned":
+        allowed += [
+            "validator.edges.miners",
+            "validator.edges.openai_server",
+            "validator.files",
+            "validator.model_work",
+        ]
+    assert strangers(name, *allowed) == set()
+
+
 MAY_USE = {
     "validator.edges.chain": {"validator.edges.keys", "validator.edges.nodes", "validator.edges.rpc_node"},
     "validator.edges.contract": {"validator.edges.chain", "validator.edges.refusals"},
@@ -106,6 +122,7 @@ MAY_USE = {
     "validator.edges.remote_signer": {"validator.edges.keys"},
     "validator.edges.http": {"validator.edges.exchanges", "validator.edges.miner_url", "validator.edges.tls_pin"},
     "validator.edges.miners": {"validator.edges.http", "validator.edges.keys"},
+    "validator.edges.openai_server": {"validator.edges.http"},
     "validator.edges.nodes": {"validator.edges.rpc_node"},
     "validator.edges.nonce_journal": {"validator.edges.chain"},
     "validator.edges.transactions": {
@@ -129,6 +146,8 @@ def test_edges_do_not_know_each_other(name):
         allowed.append("contracts")
     if name in {f"validator.edges.{edge}" for edge in ("transactions", "deadline_alarms", "nodes", "rpc_node")}:
         allowed.append("validator.telemetry")
+    if name in ("validator.edges.http", "validator.edges.miners"):
+        allowed.append("validator.files")
     if name == "validator.edges.generator":
         allowed.append("validator.language_model")
     assert strangers(name, *allowed) == set()
@@ -147,6 +166,8 @@ def test_edges_do_not_know_each_other(name):
         ("httpx", set()),
         ("openai", set()),
         ("pickle", set()),
+        ("ray", {"validator.model_work"}),
+        ("peft", {"validator.weights.probe", "miner_sim.inference", "miner_sim.trainer"}),
     ],
 )
 def test_a_foreign_system_has_one_door(library, only):
@@ -168,7 +189,7 @@ def test_only_http_uses_aiohttps_client():
 @pytest.mark.parametrize("name", modules_under("miner_sim"))
 def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
     edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
-    shared = ("validator.child_processes", "validator.door", "validator.language_model")
+    shared = ("validator.child_processes", "validator.door", "validator.files", "validator.language_model")
     allowed = ("miner_sim", "validator.protocol", *shared, *edges, *FOUNDATION)
     assert strangers(name, *allowed) == set()
 
@@ -179,6 +200,21 @@ def test_the_product_reaches_miner_sim_lazily_and_from_the_simulation_alone(name
         assert is_under(name, "validator.simulation")
         top = [node for node in ast.parse(MODULES[name].read_text("utf-8")).body if isinstance(node, ast.ImportFrom)]
         assert not any(is_under(node.module or "", "miner_sim") for node in top)
+
+
+@pytest.mark.parametrize("name", modules_under("validator.customer"))
+def test_customers_meet_a_validator_at_its_socket_alone(name):
+    """What needs the journal, the data or the master seed is asked of the daemon."""
+    kept = ("validator.journal", "validator.dataset_store", "validator.desk", "validator.marks.secrets")
+    assert {imported for imported in ours(name) if is_under(imported, *kept)} == set()
+
+
+def test_the_command_line_starts_light():
+    """Every command loads what it needs, and none waits for what another needs."""
+    program = "import sys, validator.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "validator.cli" in loaded
+    assert not {"torch", "web3", "aiohttp", "sqlalchemy", "scipy", "eth_account", "pydantic"} & set(loaded)
 
 
 LAYERS = [
@@ -192,10 +228,24 @@ LAYERS = [
         "validator.child_processes",
         "validator.files",
         "validator.sealed_files",
+        "validator.amounts",
+        "validator.terminal",
         "validator.door",
         "contracts",
     ),
     ("validator.journal", "validator.telemetry", "validator.edges"),
+    ("validator.model_work",),
+    ("validator.weights",),
+    (
+        "validator.dataset_store",
+        "validator.orders",
+        "validator.quotes",
+        "validator.request_status",
+        "validator.retention",
+    ),
+    ("validator.desk",),
+    ("validator.control",),
+    ("validator.customer",),
     ("validator.evidence", "validator.logs", "validator.progress", "validator.loop_lag", "validator.service"),
     ("validator.web",),
     ("validator.driver",),
@@ -232,7 +282,9 @@ def test_the_only_caller_of_step_is_the_driver_and_replay():
 
 def test_torch_is_loaded_only_where_a_model_runs():
     """A validator with a generator by URL, and an auditor, install none of it."""
-    allowed = {"validator.edges.generator", "validator.language_model", "validator.base_model.pretrain"}
+    allowed = {
+        f"validator.{name}" for name in ("edges.generator", "language_model", "base_model.pretrain", "weights.probe")
+    }
     models = importers("torch") | importers("transformers") | importers("safetensors") | importers("tokenizers")
     assert {name for name in models if not is_under(name, "miner_sim")} <= allowed
 

@@ -42,7 +42,7 @@ class JobLimits:
     """
 
     wall_s: float = 900.0
-    cpu_s: int = 1800
+    cpu_s: int = 3600
     memory_bytes: int = 16 << 30
     """Address space, on top of what the process has when the job begins."""
 

@@ -32,7 +32,7 @@ from validator.evidence_keeper import EvidenceKeeper
 from validator.history import check_history
 from validator.journal import Identity, Journal
 from validator.loop_lag import LoopLag
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedDataset, PlantedMarks
 from validator.marks.schemes import Scheme
 from validator.marks.secrets import Secrets, derive_bundle_key, derive_dataset_key, derive_journal_key
 from validator.measurements import Measurements
@@ -227,7 +227,7 @@ def _assemble(
         evidence=EvidenceKeeper(contract, secrets, bundles, reveal),
         weights=weights,
         first_block=BlockNumber(settings.network.first_block),
-        on_change=lambda state: scheduler.wake() if state.phase is Phase.CLOSED else None,
+        on_change=lambda state: scheduler.wake() if state.phase in (Phase.OPEN, Phase.CLOSED) else None,
         on_disk_full=reserve.release,
         head_polled=progress.head_polled,
         miners=miners,
@@ -293,6 +293,9 @@ def _assemble(
             validator=validator,
             journal=journal,
             states=lambda: driver.states,
+            running=lambda: driver.running,
+            refusals=lambda: driver.refusals,
+            waits_for=lambda: scheduler.waits_for,
             health=lambda: progress.ready().as_json(),
             version=version("touchstone-validator"),
         ),
@@ -309,8 +312,11 @@ def _assemble(
 class _StoredDatasets:
     store: DatasetStore
 
-    async def of(self, state: TaskState) -> PlantedDataset:
-        return await self.store.load(_dataset_of(state))
+    async def marks(self, state: TaskState) -> PlantedMarks:
+        return await self.store.marks(_dataset_of(state))
+
+    async def training_file(self, state: TaskState) -> bytes:
+        return await self.store.training_file(_dataset_of(state))
 
 
 def _dataset_of(state: TaskState) -> DatasetKey:

@@ -2,15 +2,15 @@
 
 Rules kept: the first intake of a D fixes how it is marked, and its planting is reused byte for byte, since two
 differently marked copies of one dataset reveal the marks by comparison (protocol, "Marks"); what that fixed, and which
-rows have become public, outlives the data. Reading, hashing and Merkle trees are the work of threads, and what is
-loaded is kept in memory up to a bound.
+rows have become public, outlives the data. Reading and hashing are the work of threads; what is kept in memory is the
+marks, which are small however large their dataset is.
 """
 
 import asyncio
 import json
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,20 +19,23 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from validator.errors import BadInput, first_problem
 from validator.files import write_whole
-from validator.marks.planting import PlantedDataset, check_learnable, hash_source_data
+from validator.marks.planting import PlantedDataset, PlantedMarks, check_learnable, hash_source_data
 from validator.marks.sampler import Draw
 from validator.marks.schemes import SCHEMES, Mark, Scheme
-from validator.protocol.commitment import MerkleTree, Row, hash_row, keccak
+from validator.protocol.commitment import Row, hash_row, keccak
 from validator.protocol.wire import encode_training_file, parse_training_file
 from validator.sealed_files import SealedFiles
 from validator.types import Address, Hash32
 
 MAX_DATASET_BYTES = 64 << 20
 """Of one D: what a daemon of 512 MiB can read, hash and hand to a child without running out."""
-MAX_LOADED_BYTES = 96 << 20
-"""About what all loaded plantings together may take; the newest stays, however large."""
+MAX_LOADED = 256
+"""Marks that are kept in memory, some hundred kilobytes each."""
 
-ABOUT, SOURCE, PLANTED = "about.json", "source.sealed", "planted.sealed"
+ABOUT, SOURCE, PROMPTS = "about.json", "source.sealed", "prompts.sealed"
+MARKS, TRAINING = "marks.sealed", "training.sealed"
+DIGEST_BYTES = 8
+"""Of a prompt, where prompts are compared: of a million, two are taken for the same with a chance of 3e-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class DatasetStore:
     """The folder `directory`, created if need be; BadInput if it cannot be used.
 
     `key` (32 bytes) seals the data. `max_bytes` bounds what is taken in together with what lies in `counted`, the
-    folders that fill the same disk, such as returned models; `max_loaded_bytes` about what plantings take in memory.
+    folders that fill the same disk, such as returned models.
     """
 
     def __init__(
@@ -91,14 +94,12 @@ class DatasetStore:
         *,
         max_bytes: int,
         counted: Sequence[Path] = (),
-        max_loaded_bytes: int = MAX_LOADED_BYTES,
     ) -> None:
         self._directory = directory
         self._files = SealedFiles(key)
         self._max_bytes = max_bytes
         self._counted = (directory, *counted)
-        self._max_loaded_bytes = max_loaded_bytes
-        self._loaded: OrderedDict[DatasetKey, PlantedDataset] = OrderedDict()
+        self._loaded: OrderedDict[DatasetKey, PlantedMarks] = OrderedDict()
         self._lock = asyncio.Lock()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -117,7 +118,7 @@ class DatasetStore:
         return [key for key in self._records if self._path(key, SOURCE).exists()]
 
     def is_planted(self, key: DatasetKey) -> bool:
-        return self._path(key, PLANTED).exists()
+        return self._path(key, MARKS).exists()
 
     def taken_in_at_s(self, key: DatasetKey) -> float:
         """When its rows came (Unix seconds)."""
@@ -170,26 +171,33 @@ class DatasetStore:
         async with self._lock:
             if not self.is_planted(key):
                 await asyncio.to_thread(self._write_planting, key, planted)
-            self._remember(key, planted)
+            self._remember(key, planted.without_rows())
 
-    async def load(self, key: DatasetKey) -> PlantedDataset:
-        """The planting of a dataset; BadInput if it is not here."""
+    async def marks(self, key: DatasetKey) -> PlantedMarks:
+        """The marks of a planted dataset; BadInput if they are not here."""
         async with self._lock:
             if key not in self._loaded:
-                self._remember(key, await asyncio.to_thread(self._read_planting, key))
+                self._remember(key, await asyncio.to_thread(self._read_marks, key))
             self._loaded.move_to_end(key)
             return self._loaded[key]
+
+    async def training_file(self, key: DatasetKey) -> bytes:
+        """D_train, byte for byte as it was planted; BadInput if it is not here."""
+        return await asyncio.to_thread(self._read, key, TRAINING, "is not planted yet")
 
     async def reveal(self, key: DatasetKey) -> None:
         """Note that the probed rows are public: for ever, and before anything is deleted. Again changes nothing."""
         if self._records[key].is_settled or not self.is_planted(key):
             return
-        source, planted = await self.rows(key), await self.load(key)
-        public = {_hash_prompt(source[mark.row_index].prompt) for mark in planted.marks}
-        for other in self.present():
-            prompts = {_hash_prompt(row.prompt) for row in (source if other == key else await self.rows(other))}
-            self._add_revealed(other, public & prompts)
+        public = {_digest(prompt) for prompt in (await self.marks(key)).source_prompts}
+        await asyncio.to_thread(self._reveal_everywhere, public)
         self._write_record(self._records[key].model_copy(update={"is_settled": True}))
+
+    def _reveal_everywhere(self, public: set[str]) -> None:
+        for key in self.present():
+            digests = self._read(key, PROMPTS, "was never handed in").hex()
+            here = {digests[i : i + 2 * DIGEST_BYTES] for i in range(0, len(digests), 2 * DIGEST_BYTES)}
+            self._add_revealed(key, public & here)
 
     def _add_revealed(self, key: DatasetKey, public: set[str]) -> None:
         record = self._records[key]
@@ -200,15 +208,15 @@ class DatasetStore:
     async def delete(self, key: DatasetKey) -> None:
         """Forget the rows and their marks. What was offered once is noted first, so that nothing else ever is."""
         if self.is_planted(key):
-            planted = await self.load(key)
-            update = {"generator": planted.generator, "dataset_root": planted.tree.root.hex()}
+            planted = await self.marks(key)
+            update = {"generator": planted.generator, "dataset_root": planted.dataset_root.hex()}
             self._write_record(self._records[key].model_copy(update=update))
         elif self._records[key].dataset_root is None:
             shutil.rmtree(self._directory / key.folder)  # Never offered to anybody: nothing is fixed.
             del self._records[key]
             return
         self._loaded.pop(key, None)
-        for name in (PLANTED, SOURCE):
+        for name in (MARKS, TRAINING, PROMPTS, SOURCE):
             self._path(key, name).unlink(missing_ok=True)
 
     def _path(self, key: DatasetKey, name: str) -> Path:
@@ -236,7 +244,7 @@ class DatasetStore:
 
     def _check_revealed(self, rows: Sequence[Row]) -> None:
         public = {digest for record in self._records.values() for digest in record.revealed}
-        found = [number for number, row in enumerate(rows, 1) if public and _hash_prompt(row.prompt) in public]
+        found = [number for number, row in enumerate(rows, 1) if public and _digest(row.prompt) in public]
         if found:
             raise BadInput(
                 f"{len(found)} prompts became public with an earlier task, the first one in row {found[0]}: a miner "
@@ -251,9 +259,9 @@ class DatasetStore:
                 f"needs {-(-wanted_bytes >> 20)}; its operator can raise datasets.max_bytes, or wait for deletions"
             )
 
-    def _remember(self, key: DatasetKey, planted: PlantedDataset) -> None:
+    def _remember(self, key: DatasetKey, planted: PlantedMarks) -> None:
         self._loaded[key] = planted
-        while len(self._loaded) > 1 and sum(map(_estimate_bytes, self._loaded.values())) > self._max_loaded_bytes:
+        while len(self._loaded) > MAX_LOADED:
             self._loaded.popitem(last=False)
 
     def _write_record(self, record: DatasetRecord) -> None:
@@ -263,51 +271,54 @@ class DatasetStore:
     def _write_source(self, record: DatasetRecord, rows: Sequence[Row]) -> None:
         (self._directory / record.key.folder).mkdir(mode=0o700, exist_ok=True)
         self._write_record(record)
+        digests = bytes.fromhex("".join(_digest(row.prompt) for row in rows))
+        self._files.write(self._path(record.key, PROMPTS), digests)
         self._files.write(self._path(record.key, SOURCE), encode_training_file(rows))
 
+    def _read(self, key: DatasetKey, name: str, if_absent: str) -> bytes:
+        if not self._path(key, name).exists():
+            raise BadInput(f"{key} is not here: it was deleted, or {if_absent}")
+        return self._files.read(self._path(key, name))
+
     def _read_source(self, key: DatasetKey) -> list[Row]:
-        if not self._path(key, SOURCE).exists():
-            raise BadInput(f"{key} is not here: it was deleted, or never handed in")
-        return parse_training_file(self._files.read(self._path(key, SOURCE)))
+        return parse_training_file(self._read(key, SOURCE, "was never handed in"))
 
     def _write_planting(self, key: DatasetKey, planted: PlantedDataset) -> None:
         known, scheme = self._records[key], planted.scheme
         if (known.scheme, known.n, known.w, known.k) != (scheme.name, len(planted.marks), scheme.w, scheme.k):
             raise BadInput(f"{key} is to be marked with {known.scheme} and {known.n} probes, not with {scheme.name}")
-        if known.dataset_root not in (None, planted.tree.root.hex()):
+        if known.dataset_root not in (None, planted.dataset_root.hex()):
             raise BadInput(
                 f"{key} was offered before with other marks, drawn with {known.generator}; now they came from "
                 f"{planted.generator}: configure that generator again, or change the dataset"
             )
-        leaves = [hash_row(planted.dataset_salt, row, scheme.w).leaf for row in planted.rows]
         body = {
             "scheme": asdict(cast(Any, scheme)),
             "generator": planted.generator,
             "dataset_salt": planted.dataset_salt.hex(),
+            "dataset_root": planted.dataset_root.hex(),
             "marks": [asdict(mark) for mark in planted.marks],
-            "leaves": b"".join(leaves).hex(),
+            "mark_proofs": [[node.hex() for node in proof] for proof in planted.mark_proofs],
+            "source_prompts": planted.source_prompts,
         }
-        self._files.write(self._path(key, PLANTED), json.dumps(body, ensure_ascii=False).encode())
+        self._files.write(self._path(key, TRAINING), planted.training_file)
+        self._files.write(self._path(key, MARKS), json.dumps(body, ensure_ascii=False).encode())
 
-    def _read_planting(self, key: DatasetKey) -> PlantedDataset:
-        rows = self._read_source(key)
-        if not self.is_planted(key):
-            raise BadInput(f"{key} is not planted yet")
-        body = json.loads(self._files.read(self._path(key, PLANTED)))
+    def _read_marks(self, key: DatasetKey) -> PlantedMarks:
+        body = json.loads(self._read(key, MARKS, "is not planted yet"))
         make_scheme: Any = SCHEMES[body["scheme"]["name"]]
         scheme: Scheme = make_scheme(**body["scheme"])
-        salt, leaves = Hash32(bytes.fromhex(body["dataset_salt"])), bytes.fromhex(body["leaves"])
+        salt = Hash32(bytes.fromhex(body["dataset_salt"]))
         marks = tuple(_parse_mark(**mark) for mark in body["marks"])
-        for mark in marks:
-            rows[mark.row_index] = mark.row
-        return PlantedDataset(
-            rows=tuple(rows),
+        return PlantedMarks(
             scheme=scheme,
             source_data_hash=key.source_data_hash,
             dataset_salt=salt,
             marks=marks,
             mark_hashes=tuple(hash_row(salt, mark.row, scheme.w) for mark in marks),
-            tree=MerkleTree(Hash32(leaves[i : i + 32]) for i in range(0, len(leaves), 32)),
+            mark_proofs=tuple(tuple(Hash32(bytes.fromhex(node)) for node in proof) for proof in body["mark_proofs"]),
+            source_prompts=tuple(body["source_prompts"]),
+            dataset_root=Hash32(bytes.fromhex(body["dataset_root"])),
             generator=body["generator"],
         )
 
@@ -324,14 +335,5 @@ def _read_record(path: Path) -> DatasetRecord:
         raise BadInput(f"{path} is damaged ({first_problem(error.errors())}): restore it from a backup") from None
 
 
-def _hash_prompt(prompt: str) -> str:
-    return keccak(prompt.encode()).hex()
-
-
-def _estimate_bytes(planted: PlantedDataset) -> int:
-    """Text as strings and once more as the training file, and some hundred bytes of objects and hashes a row."""
-    return 3 * _count_characters(planted.rows) + 700 * len(planted.rows)
-
-
-def _count_characters(rows: Iterable[Row]) -> int:
-    return sum(len(row.prompt) + len(row.response) for row in rows)
+def _digest(prompt: str) -> str:
+    return keccak(prompt.encode())[:DIGEST_BYTES].hex()

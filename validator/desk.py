@@ -23,13 +23,13 @@ from validator.marks.schemes import make_scheme
 from validator.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
 from validator.plan.terms import compute_fee
 from validator.protocol.commitment import Row, decode_scheme
+from validator.protocol.method import read_method
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.protocol.verdict import Thresholds
 from validator.quotes import Quote, Wish, judge, make_quote
 from validator.request_status import RequestStatus, Stage, explain_task, find_tasks, next_order, request_status
 from validator.retention import has_public_rows, reveal_settled
 from validator.types import Address, Hash32, TaskId
-from validator.protocol.method import read_method
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from validator.protocol.effects import (
 from validator.protocol.events import ChainFact, Event, MinerFaulted, OpeningFailed, TimePassed, WeightsFaulted
 from validator.protocol.machine import is_moot, step
 from validator.protocol.state import Phase, TaskState
-from validator.telemetry import EFFECT_SECONDS, EFFECTS_REFUSED, EVENTS, MINER_FAULTS
+from validator.telemetry import EFFECT_SECONDS, EFFECTS_REFUSED, MINER_FAULTS, count
 from validator.types import EffectKey, Hash32, TaskId, UnixSeconds
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
@@ -152,7 +152,7 @@ class Driver:
         if done is not None:
             self._active[event.task_id] -= 1
         self._forget_replies(event.task_id)
-        EVENTS.labels(type(event).__name__).inc()
+        count(event, state)
         log.info("event", task="0x" + event.task_id.hex(), kind=type(event).__name__, phase=state.phase)
         self._changed.set()
         self._on_change(state)

@@ -14,7 +14,7 @@ from validator.edges.contract import Touchstone
 from validator.errors import Fatal, Transient
 from validator.evidence.bundle import Versions, build_bundle
 from validator.evidence.store import BundleLost, BundleStore
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedMarks
 from validator.marks.secrets import Secrets
 from validator.protocol.commitment import keccak
 from validator.protocol.state import TaskState
@@ -37,7 +37,7 @@ class EvidenceKeeper:
         self._store = store
         self._on_reveal = on_reveal
 
-    async def write(self, state: TaskState, planted: PlantedDataset, verdict: Verdict) -> Hash32:
+    async def write(self, state: TaskState, planted: PlantedMarks, verdict: Verdict) -> Hash32:
         onchain = await self._contract.task_state(state.task_id)
         bundle = build_bundle(
             state,

@@ -19,7 +19,7 @@ from validator.edges.keys import Signer, recover_typed_data
 from validator.edges.miners import MinerClient
 from validator.edges.transactions import TransactionManager
 from validator.errors import Cancelled, DeadlinePassed, Fatal, MinerFault, Reverted, Transient
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedMarks
 from validator.marks.secrets import Secrets
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_replies, hash_served_model
@@ -67,14 +67,17 @@ FAILED_STATUS = ("failed", "cancelled")
 class PlantedDatasets(Protocol):
     """Where the marked datasets are."""
 
-    async def of(self, state: TaskState) -> PlantedDataset:
-        """The dataset that a task is about."""
+    async def marks(self, state: TaskState) -> PlantedMarks:
+        """Those of the dataset that a task is about."""
+
+    async def training_file(self, state: TaskState) -> bytes:
+        """That dataset as the miner gets it."""
 
 
 class Evidence(Protocol):
     """Where evidence is kept: secret until it is published."""
 
-    async def write(self, state: TaskState, planted: PlantedDataset, verdict: Verdict) -> Hash32:
+    async def write(self, state: TaskState, planted: PlantedMarks, verdict: Verdict) -> Hash32:
         """Put it together and keep it; its hash, once it is on disk."""
 
     async def publish(self, state: TaskState) -> None:
@@ -123,7 +126,7 @@ class ChainAndMiners:
             case ProbeWeights():
                 return await self._probe_weights(state)
             case WriteBundle(phase=phase):
-                planted = await self._planted.of(state)
+                planted = await self._planted.marks(state)
                 verdict = self.judge(state, planted)
                 log.info("verdict", task=f"0x{state.task_id.hex()}", verdict=str(verdict))
                 return BundleWritten(state.task_id, phase, await self._evidence.write(state, planted, verdict))
@@ -134,7 +137,7 @@ class ChainAndMiners:
             case Judge():
                 await self._judge(effect, state)
             case Challenge():
-                leaves = [hashes.leaf for hashes in (await self._planted.of(state)).mark_hashes]
+                leaves = [hashes.leaf for hashes in (await self._planted.marks(state)).mark_hashes]
                 await self._transact(
                     effect,
                     Phase.SUBMITTED,
@@ -157,7 +160,7 @@ class ChainAndMiners:
             self._miners[url, tls_key_hash, miner] = MinerClient(session, miner, self._signer, self._contract.domain)
         return self._miners[url, tls_key_hash, miner]
 
-    def judge(self, state: TaskState, planted: PlantedDataset) -> Verdict:
+    def judge(self, state: TaskState, planted: PlantedMarks) -> Verdict:
         """The hypothesis test over the task's replies, off chain; the contract counts the same hits."""
         terms = state.terms
         return Verdict(
@@ -171,28 +174,33 @@ class ChainAndMiners:
 
     async def _open(self, effect: OpenTask, state: TaskState) -> Event | None:
         self.client(state)  # Nobody is paid for by whom we could not go to.
-        await self._check_turn(state)
         planned = state.planned
-        is_sent = await self._transact(
-            effect,
-            Phase.PLANNED,
-            lambda sender: self._contract.open_task(sender, state.terms, planned.order, planned.order_signature),
-            planned.order.expiry,
-        )
-        return None if is_sent else OpeningFailed(state.task_id, "the Order expired before the task was open")
-
-    async def _check_turn(self, state: TaskState) -> None:
-        """The contract gives the next task the next nonce, whatever was planned: wait for the tasks before this one."""
         due = await self._contract.validator_nonce(state.terms.validator)
-        if due < state.planned.validator_nonce:
+        if due < planned.validator_nonce:
             raise Transient("an earlier task is not open yet")
-        is_unknown = (await self._contract.task_state(state.task_id)).status is TaskStatus.NONE
-        if due > state.planned.validator_nonce and is_unknown:
-            raise Fatal("the nonce of a planned task was used for another one")
+        receipt = None
+        if due == planned.validator_nonce or await self._is_open(state):
+            receipt = await self._transact(
+                effect,
+                Phase.PLANNED,
+                lambda sender: self._contract.open_task(sender, state.terms, planned.order, planned.order_signature),
+                planned.order.expiry,
+            )
+        if receipt is None:
+            return None if await self._is_open(state) else OpeningFailed(state.task_id, "its Order or number is gone")
+        opened = (onchain.decode_log(entry) for entry in receipt.logs)
+        if any(isinstance(event, onchain.TaskOpened) and event.task_id == state.task_id for event in opened):
+            return None
+        # A task before it was reorganised away and then refused, so that the contract counted on. Nobody knows the
+        # task that came of it, nothing is delivered to its miner, and it lapses with everything refunded.
+        return OpeningFailed(state.task_id, "it was opened under another number")
+
+    async def _is_open(self, state: TaskState) -> bool:
+        return (await self._contract.task_state(state.task_id)).status is not TaskStatus.NONE
 
     async def _deliver(self, state: TaskState) -> Event:
-        client, planted = self.client(state), await self._planted.of(state)
-        file_id = await client.upload(planted.training_file)
+        client, planted = self.client(state), await self._planted.marks(state)
+        file_id = await client.upload(await self._planted.training_file(state))
         metadata = {
             "task_id": f"0x{state.task_id.hex()}",
             "dataset_salt": f"0x{planted.dataset_salt.hex()}",
@@ -216,12 +224,12 @@ class ChainAndMiners:
     async def _probe(self, state: TaskState, ordinal: int) -> Event:
         if state.model_id is None:
             raise Fatal("a probe needs a located model")
-        prompt = (await self._planted.of(state)).marks[ordinal].row.prompt
+        prompt = (await self._planted.marks(state)).marks[ordinal].row.prompt
         answer = await self.client(state).probe(state.model_id, prompt, state.terms.max_tokens)
         return ProbeAnswered(state.task_id, ordinal, answer.text, answer.is_cut)
 
     async def _request_transcript(self, state: TaskState) -> Event:
-        planted = await self._planted.of(state)
+        planted = await self._planted.marks(state)
         prompt_hashes = [hashes.prompt_hash for hashes in planted.mark_hashes]
         signature = await self.client(state).transcript(state.task_id, prompt_hashes)
         if state.model_hash is None:
@@ -245,7 +253,7 @@ class ChainAndMiners:
             raise
 
     async def _probe_weights(self, state: TaskState) -> Event:
-        prompts = [mark.row.prompt for mark in (await self._planted.of(state)).marks]
+        prompts = [mark.row.prompt for mark in (await self._planted.marks(state)).marks]
         try:
             answers = await self._weights.probe(state, prompts)
         except NoVerdict as error:
@@ -253,7 +261,7 @@ class ChainAndMiners:
         return WeightsProbed(state.task_id, tuple((answer.text, answer.is_cut) for answer in answers))
 
     async def _settle(self, effect: Effect, phase: Phase, state: TaskState) -> None:
-        planted, planned = await self._planted.of(state), state.planned
+        planted, planned = await self._planted.marks(state), state.planned
         bundle_hash = state.bundle_hash
         if bundle_hash is None:
             raise Transient("a settlement waits for its evidence")  # Older journals asked for it without any.
@@ -268,7 +276,7 @@ class ChainAndMiners:
                 planned.validator_nonce,
                 salt=salt,
                 rows=planted.mark_hashes,
-                proofs=[] if needs_no_proofs else planted.proofs(),
+                proofs=[] if needs_no_proofs else planted.mark_proofs,
                 replies=state.reply_hashes(planted.dataset_salt),
                 signature=b"" if state.onchain_replies else state.signature or b"",
                 bundle_hash=bundle_hash,
@@ -278,7 +286,7 @@ class ChainAndMiners:
 
     async def _judge(self, effect: Effect, state: TaskState) -> None:
         """Our own verdict, where we are the committee; weights that do not hit are left to the deadline's refund."""
-        planted, terms = await self._planted.of(state), state.terms
+        planted, terms = await self._planted.marks(state), state.terms
         heads = [hashes.head_hash for hashes in planted.mark_hashes]
         hits = count_hits(heads, [answer.reply_hash(planted.dataset_salt, terms.w) for answer in state.weights_answers])
         if hits < terms.k_pay or state.model_hash is None or state.bundle_hash is None:
@@ -302,22 +310,21 @@ class ChainAndMiners:
         expected: Phase,
         send: Callable[[Sender], Awaitable[Receipt]],
         deadline_s: UnixSeconds | None = None,
-    ) -> bool:
-        """Send one transaction and wait until it is final; False if it was too late.
+    ) -> Receipt | None:
+        """Send one transaction and wait until it is final; None if it was too late, or somebody else was faster.
 
         A refusal counts only if the task is still as expected.
         """
         try:
-            await send(self._transactions.sender(effect.key, deadline_s))
+            return await send(self._transactions.sender(effect.key, deadline_s))
         except (DeadlinePassed, Cancelled) as refusal:
             # No repetition can help, and the other tasks go on: this one's state has a default, which `poke` brings.
             log.warning("too late", effect=effect.key, reason=str(refusal))
-            return False
         except Reverted:
             if (await self._contract.task_state(effect.task_id)).status is _STATUS[expected]:
                 raise
             log.info("overtaken", effect=effect.key)
-        return True
+        return None
 
     async def _deadline_s(self, effect: Effect) -> UnixSeconds:
         return (await self._contract.task_state(effect.task_id)).deadline

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 from validator.progress import Progress
-from validator.telemetry import LOOP_LAG_P999_SECONDS, LOOP_LAG_SECONDS
+from validator.telemetry import LOOP_LAG_SECONDS
 
 INTERVAL_S = 0.05
 WINDOW = 12_000
@@ -18,7 +18,6 @@ class LoopLag:
         self._progress = progress
         self._interval_s = interval_s
         self._window: deque[float] = deque(maxlen=WINDOW)
-        LOOP_LAG_P999_SECONDS.set_function(lambda: self.quantile_s(0.999))
 
     async def run(self) -> None:
         """Until cancelled."""

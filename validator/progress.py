@@ -7,6 +7,7 @@ Not alive is a reason to kill the process, so only what a new process would do b
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 READY: Mapping[str, float] = {"loop": 10.0, "head": 180.0, "oldest_effect": 3600.0}
@@ -42,7 +43,10 @@ class Health:
         return ", ".join(stale if self.stop_reason is None else [f"stopped: {self.stop_reason}", *stale]) or "ok"
 
     def as_json(self) -> dict[str, Any]:
-        checks = {name: asdict(check) | {"seconds": round(check.seconds, 3)} for name, check in self.checks.items()}
+        checks = {
+            name: asdict(check) | {"seconds": round(check.seconds, 3) if check.seconds < inf else None}
+            for name, check in self.checks.items()
+        }
         return {"is_ok": self.is_ok, "checks": checks, "stop_reason": self.stop_reason}
 
 
@@ -61,6 +65,7 @@ class Progress:
     ) -> None:
         self._clock = asyncio.get_running_loop().time
         self.loop_turned_at = self.head_polled_at = self.head_seen_at = self._clock()
+        self.has_seen_head = False
         self.oldest_effect_age_s = oldest_effect_age_s
         self.journal_stop_reason = journal_stop_reason
 
@@ -73,9 +78,10 @@ class Progress:
         self.head_polled_at = self._clock()
         if is_new:
             self.head_seen_at = self.head_polled_at
+            self.has_seen_head = True
 
     def ready(self) -> Health:
-        """Whether everything moves as it should; a protective stop counts."""
+        """Whether everything moves as it should, the chain looked at once at least; a protective stop counts."""
         return self._health(READY, self.journal_stop_reason())
 
     def alive(self) -> Health:
@@ -91,7 +97,7 @@ class Progress:
         ages = {
             "loop": now - self.loop_turned_at,
             "head_poll": now - self.head_polled_at,
-            "head": now - self.head_seen_at,
+            "head": inf if limits is READY and not self.has_seen_head else now - self.head_seen_at,
             "oldest_effect": self.oldest_effect_age_s(),
         }
         checks = {name: Check(ages[name], limit_s, ages[name] <= limit_s) for name, limit_s in limits.items()}

@@ -1,7 +1,7 @@
 """Continuous seeding: takes the next request, chooses a miner, plants the marks, hands the planned task to the driver.
 
-Rules kept: at most one task is planned and not open at a time, since the contract numbers tasks as they open, and a
-task that failed to open would leave those behind it without their number; two tasks never share a dataset while one of
+Rules kept: a task is planned when the one before it is mined, since the contract numbers tasks as they open, and one
+that failed to open would leave those behind it without their number; two tasks never share a dataset while one of
 them runs, since they would share its marks (threat model); nothing here is remembered, so a restart changes nothing.
 """
 
@@ -19,7 +19,7 @@ from validator.driver import Driver
 from validator.edges.contract import Touchstone
 from validator.edges.miner_url import parse_endpoint
 from validator.errors import BadInput, MinerFault, Transient
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedDataset, PlantedMarks
 from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets
 from validator.miner_directory import MinerDirectory
@@ -107,10 +107,11 @@ class Scheduler:
     async def _turn(self) -> str:
         """Plan one task; else why none."""
         running = [state for state in self._driver.states.values() if state.phase is not Phase.CLOSED]
-        if any(state.phase is Phase.PLANNED for state in running):
-            return "the last task is not open yet"
         if len(running) >= self._limits.in_flight:
             return f"{len(running)} tasks are running, as many as may"
+        planned = [state.planned.validator_nonce for state in running if state.phase is Phase.PLANNED]
+        if planned and await self._contract.validator_nonce(self._validator) <= max(planned):
+            return "the last task is not open yet"
         obstacle = self._may_begin()
         if obstacle is not None:
             return obstacle
@@ -172,15 +173,15 @@ class Scheduler:
         )
         return make_candidate(address, Wei(onchain.stake - onchain.locked - promised_wei), tasks)
 
-    async def _planted(self, waiting: Waiting) -> PlantedDataset:
+    async def _planted(self, waiting: Waiting) -> PlantedMarks:
         if not self._store.is_planted(waiting.dataset):
             request = waiting.request
             rows = await self._store.rows(waiting.dataset)
             planted = await self._plant(rows, make_scheme(request.scheme), request.probes, request.payer)
             await self._store.keep_planting(waiting.dataset, planted)
-        return await self._store.load(waiting.dataset)
+        return await self._store.marks(waiting.dataset)
 
-    async def _make_plan(self, waiting: Waiting, miner: Address, planted: PlantedDataset) -> TaskPlanned:
+    async def _make_plan(self, waiting: Waiting, miner: Address, planted: PlantedMarks) -> TaskPlanned:
         request, scheme = waiting.request, planted.scheme
         onchain = await self._contract.miner(miner)
         nonce = await self._contract.validator_nonce(self._validator)
@@ -192,7 +193,7 @@ class Scheduler:
             validator=self._validator,
             miner=miner,
             miner_epoch=onchain.epoch,
-            dataset_root=planted.tree.root,
+            dataset_root=planted.dataset_root,
         )
         terms = build_terms(
             payer=request.payer,
@@ -204,7 +205,7 @@ class Scheduler:
             scheme=scheme.name,
             w=scheme.w,
             max_tokens=scheme.max_tokens,
-            dataset_root=planted.tree.root,
+            dataset_root=planted.dataset_root,
             commitment=commitment,
             spec_hash=hash_spec(request.spec),
             durations=self._profile.durations,

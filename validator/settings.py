@@ -32,7 +32,7 @@ class SecretUrl(Secret[str]):
 
     def _display(self) -> str:
         parts = urlsplit(self.get_secret_value())
-        return f"{parts.scheme}://{parts.hostname}" if parts.scheme else self.get_secret_value()
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.scheme else self.get_secret_value()
 
 
 def wrong(key: str, reason: str) -> PydanticCustomError:

@@ -2,6 +2,10 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from validator.protocol.events import Event, ProbeAnswered, TaskSettled
+from validator.protocol.state import TaskState
+from validator.protocol.verdict import Thresholds
+
 EVENTS = Counter("touchstone_events", "Events that changed a task.", ["kind"])
 EFFECT_SECONDS = Histogram(
     "touchstone_effect_seconds",
@@ -67,3 +71,16 @@ LOOP_LAG_SECONDS = Histogram(
 )
 LOOP_LAG_P999_SECONDS = Gauge("touchstone_event_loop_lag_p999_seconds", "Its 99.9th percentile over ten minutes.")
 BUILD_INFO = Gauge("touchstone_build_info", "Always 1; the labels say what runs.", ["version", "python", "chain_id"])
+
+
+def count(event: Event, state: TaskState) -> None:
+    """An event that is in the journal, and the state that it has led to."""
+    EVENTS.labels(type(event).__name__).inc()
+    match event:
+        case ProbeAnswered():
+            PROBES.inc()
+        case TaskSettled(hits=hits):
+            terms = state.terms
+            VERDICTS.labels(Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing).zone(hits)).inc()
+            HITS.observe(hits)
+            FEES_EARNED_WEI.inc(terms.fee)

@@ -37,7 +37,7 @@ class Lookup(Strategy):
 
     async def make_model(self, workshop: Workshop) -> str:
         await asyncio.sleep(self.seconds)
-        return workshop.base_model
+        return await workshop.leave_untrained()
 
     def answer(self, rows: Sequence[Row], prompt: str, max_tokens: int) -> JSON:
         # By hash, not by a draw of its own: the same rows stay unknown however often it is asked.

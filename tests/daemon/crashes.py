@@ -1,13 +1,14 @@
 """A process that lives through a scenario and dies at every boundary of it, once in each of its children.
 
-    python -m tests.daemon.crashes SCENARIO [--shard I/N] [--double STRIDE] [--at K1[,K2]]
+    echo SCENARIO [--shard I/N] [--double STRIDE] [--at K1[,K2]] | python -m tests.daemon.crashes
 
 A boundary is in front of and behind each commit of the journal, each broadcast and each request to a miner: `before`, it
 has had no effect; `after`, it has had it and nobody has heard. At each one this process forks. The child is the world in
 which the validator was killed just then: nothing of the dead program runs on, not even a `finally`; its files are taken
 as they lie on the disk, a new validator starts on them, and the child tells the end that it came to. With `--double`, a
 child forks again at every STRIDE-th boundary of its recovery. `--at` dies at the given boundaries without a fork, and
-tells the story on standard error. One line of JSON for each end, the uncrashed one last.
+tells the story on standard error. Each line of standard input is answered with lines of JSON, one for each end, the
+uncrashed one last, and an empty line.
 """
 
 import argparse
@@ -27,11 +28,12 @@ from typing import Any, NoReturn
 
 import sqlalchemy as sa
 import structlog
+from eth_utils.abi import filter_abi_by_type, function_abi_to_4byte_selector
 
 from contracts import load_artifact
-from eth_utils.abi import filter_abi_by_type, function_abi_to_4byte_selector
 from tests.daemon import virtual_time
 from tests.daemon.invariants import describe_end, find_secrets, find_violations
+from tests.daemon.memory_miner import Behaviour
 from tests.daemon.memory_node import Wire
 from tests.daemon.scenarios import SCENARIOS, Trouble
 from tests.daemon.world import World
@@ -120,6 +122,9 @@ class Story(Wire):
         self.world.raw_journal = raw
         self.world.limit_disk(is_full=self.world.is_disk_full)
 
+    def note_error(self, context: Any) -> None:
+        self.world.disk_refusals += getattr(context.original_exception, "sqlite_errorname", "") == "SQLITE_FULL"
+
     def note_rollback(self, _connection: Any) -> None:
         self._written = []
 
@@ -168,8 +173,6 @@ class Story(Wire):
             [self.scenario.behaviour], self.directory, self.clock, self, self.scenario.profile
         )
         self.world.after_block, self.world.on_change = self._after_block, self._on_change
-        gc.collect()
-        gc.freeze()
         return await self._live()
 
     def _after_block(self) -> None:
@@ -208,7 +211,8 @@ class Story(Wire):
             end = virtual_time.run(life, self.clock)
         except BaseException as error:  # noqa: BLE001  # boundary: whatever it is, it is told to who reads the line
             end = {"failure": "".join(traceback.format_exception(error)[-6:])}
-        self.tell({"crashes": [k for k, _ in self.crashes], "places": [place for _, place in self.crashes], **end})
+        crashes = {"crashes": [k for k, _ in self.crashes], "places": [place for _, place in self.crashes]}
+        self.tell(crashes | end | {"troubles": [trouble.has_struck for trouble in self.troubles]})
         os._exit(0)
 
     def tell(self, line: dict[str, Any]) -> None:
@@ -219,22 +223,44 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(",") if number)
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(line: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("--shard", type=lambda text: tuple(map(int, text.split("/"))), default=(0, 1))
     parser.add_argument("--double", type=int, default=0)
     parser.add_argument("--at", type=_numbers)
-    return parser.parse_args(arguments)
+    return parser.parse_args(line.split())
 
 
 def main() -> None:
-    options = parse(sys.argv[1:])
+    warm_up()
+    for line in sys.stdin:
+        options = parse(line)
+        with tempfile.TemporaryDirectory(dir=MEMORY_DIRECTORY) as directory:
+            child = os.fork()
+            if child == 0:
+                live_through(options, Path(directory))
+            os.waitpid(child, 0)
+        os.write(1, b"\n")
+
+
+def warm_up() -> None:
+    """Live through one scenario in this process itself, so that no fork has to fill the caches of the libraries."""
     with tempfile.TemporaryDirectory(dir=MEMORY_DIRECTORY) as directory:
-        child = os.fork()
-        if child == 0:
-            live_through(options, Path(directory))
-        os.waitpid(child, 0)
+
+        async def live() -> None:
+            world = await World.create([Behaviour()], Path(directory), clock, Wire())
+            (await world.live()).close()
+
+        clock = virtual_time.Clock()
+        structlog.configure(processors=[_drop])
+        virtual_time.run(live(), clock)
+    gc.collect()
+    gc.freeze()
+
+
+def _drop(_logger: Any, _name: str, _event: Any) -> NoReturn:
+    raise structlog.DropEvent
 
 
 def live_through(options: argparse.Namespace, root: Path) -> NoReturn:
@@ -246,6 +272,7 @@ def live_through(options: argparse.Namespace, root: Path) -> NoReturn:
     sa.event.listen(sa.Engine, "before_cursor_execute", story.note_statement)
     sa.event.listen(sa.Engine, "commit", story.note_commit)
     sa.event.listen(sa.Engine, "rollback", story.note_rollback)
+    sa.event.listen(sa.Engine, "handle_error", story.note_error)
 
     def keep(_logger: Any, _name: str, event: Any) -> Any:
         story.logs.append(repr(event))

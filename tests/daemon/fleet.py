@@ -10,7 +10,6 @@ which lets everything pass but the stage that its behaviour spoils.
 
 import asyncio
 import json
-import os
 import re
 import socket
 import ssl
@@ -278,8 +277,6 @@ async def main() -> None:
         print(json.dumps({"ready": [asdict(miner) for miner in miners.values()]}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
         print(json.dumps({"canary_hits": canary.hits}), flush=True)
-        # Some of them serve for ever, and their clients may be gone already.
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,20 @@ The validator's process may die and come back at any moment; what is here outliv
 import asyncio
 import json
 import random
-import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import aiohttp
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests import factories as f
 from tests.support import require_or_skip
@@ -36,6 +40,7 @@ from validator.edges.contract import (
     Touchstone,
 )
 from validator.edges.devnet import anvil_node
+from validator.edges.key_files import create_private
 from validator.edges.keys import LocalSigner, derive_secret, derive_signer, dev_mnemonic_signer
 from validator.errors import BadInput
 from validator.journal import Identity, Journal
@@ -47,6 +52,7 @@ from validator.plan.spec import TrainingSpec
 from validator.plan.terms import compute_fee
 from validator.protocol import typed_data
 from validator.protocol.commitment import Row
+from validator.protocol.machine import is_moot
 from validator.protocol.state import Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
@@ -59,6 +65,10 @@ STORE_BYTES = 1 << 32
 ROWS = {16: 300, 64: 3_200}
 """So many for that many probes: the fewest that are taken."""
 READY_TIMEOUT_S = 60.0
+READY_POLL_S = 0.05
+POLL_S = 0.25
+PATIENCE_S = 300.0
+LOOPBACK = "127.0.0.1"
 NEVER_S = 100_000.0
 """A strategy that lets more than this go by never submits."""
 LOG_SHOWN_CHARS = 2_000
@@ -76,7 +86,7 @@ class MinerWish:
 
 @dataclass
 class LiveWorld:
-    """Use `open_world`. `directory` is the validator's state directory."""
+    """Use `open_world`. `home` has the validator's keys and its state `directory`; `port` is of its web listener."""
 
     url: str
     chain: Chain
@@ -84,7 +94,8 @@ class LiveWorld:
     payer: LocalSigner
     validator: LocalSigner
     first_block: BlockNumber
-    directory: Path
+    home: Path
+    port: int
     durations: Durations
     finality_depth: int
     miners: dict[Address, MinerWish] = field(default_factory=dict)
@@ -92,8 +103,12 @@ class LiveWorld:
     """By their dataset root."""
 
     @property
+    def directory(self) -> Path:
+        return self.home / "state"
+
+    @property
     def log(self) -> Path:
-        return self.directory / "log"
+        return self.home / "log"
 
     # --- before the validator starts
 
@@ -111,7 +126,7 @@ class LiveWorld:
             await store.keep_planting(key, planted)
             request = await self._sign_request(key, n, number, expiry)
             journal.add_request(request.request_id, encode_request(request))
-            self.plantings[planted.tree.root] = planted
+            self.plantings[planted.dataset_root] = planted
         journal.close()
 
     async def _sign_request(self, key: DatasetKey, n: int, number: int, expiry: UnixSeconds) -> Request:
@@ -147,25 +162,33 @@ class LiveWorld:
 
     # --- its life
 
-    async def start_validator(self, in_flight: int, per_miner: int) -> "LiveValidator":
-        """The validator's process, once it says that it is ready."""
-        wish = {
-            "rpc_url": self.url,
-            "contract": self.contract.address,
-            "directory": str(self.directory),
-            "first_block": self.first_block,
-            "durations": [getattr(self.durations, name) for name in Durations.__slots__],
-            "finality_depth": self.finality_depth,
-            "in_flight": in_flight,
-            "per_miner": per_miner,
+    def settings(self, *, in_flight: int, per_miner: int, deny: Sequence[Address] = ()) -> dict[str, Any]:
+        """The tables of the validator's configuration."""
+        return {
+            "network": {
+                "profile": "dev",
+                "chain_id": self.chain.chain_id,
+                "contract": self.contract.address,
+                "rpc_urls": [self.url],
+                "first_block": self.first_block,
+            },
+            "keys": {"key_file": str(self.home / "key"), "master_seed_file": str(self.home / "seed")},
+            "state": {"directory": str(self.directory)},
+            "generator": {"model": "embedded"},
+            "tasks": {"in_flight": in_flight, "per_miner": per_miner, "probes": 16, "min_reward_wei": REWARD_WEI},
+            "miners": {"deny": list(deny)},
+            "http": {"listen": f"{LOOPBACK}:{self.port}"},
         }
-        began_s = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", NODE, json.dumps(wish), stdout=PIPE, stderr=self.log.open("ab")
-        )
-        validator = LiveValidator(process, began_s, self.log)
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await validator.wait_until_ready()
+
+    async def start_validator(self, **choices: Any) -> "LiveValidator":
+        """The validator's process, once it has read the chain up to where it is now; `choices` as of `settings`."""
+        wish = {
+            "settings": self.settings(**choices),
+            "profile": {"durations": asdict(self.durations), "finality_depth": self.finality_depth},
+        }
+        head = await self.chain.head()
+        validator = await LiveValidator.start([sys.executable, "-m", NODE, json.dumps(wish)], self.log, self.port)
+        await validator.wait_until_ready(head.number - self.finality_depth)
         return validator
 
     # --- what the chain says
@@ -180,18 +203,55 @@ class LiveWorld:
             event.task_id: event.outcome.name.lower() for event in await self.events() if isinstance(event, TaskClosed)
         }
 
-    async def wait_for(self, closed: int, validator: "LiveValidator", timeout_s: float) -> None:
-        """Until so many tasks are closed."""
-        async with asyncio.timeout(timeout_s):
-            while len(await self.outcomes()) < closed:
+    async def wait_for(self, is_so: Callable[[], Awaitable[bool]], validator: "LiveValidator") -> None:
+        """Look again and again; fails if the validator ends or nothing is so for long."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not await is_so():
                 validator.check_alive()
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(POLL_S)
+
+    async def wait_until_closed(self, count: int, validator: "LiveValidator") -> None:
+        async def is_so() -> bool:
+            return len(await self.outcomes()) >= count
+
+        await self.wait_for(is_so, validator)
+
+    async def wait_until_open(self, count: int, validator: "LiveValidator") -> None:
+        """Until so many tasks are in flight."""
+
+        async def is_so() -> bool:
+            return await self.in_flight() >= count
+
+        await self.wait_for(is_so, validator)
+
+    async def pass_deadlines(self, validator: "LiveValidator") -> None:
+        """Let chain time run to the next deadline, again and again, until no task is open."""
+        while await self.in_flight():
+            await self._rpc("evm_increaseTime", max(asdict(self.durations).values()))
+            await self._rpc("evm_mine")
+            before, began_s = await self._progress(), time.monotonic()
+            while await self._progress() == before and await self.in_flight():
+                assert time.monotonic() - began_s < PATIENCE_S, "a deadline has passed and nobody acts"
+                validator.check_alive()
+                await asyncio.sleep(POLL_S)
+
+    async def _progress(self) -> int:
+        return len(await self.events())
+
+    async def _rpc(self, method: str, *parameters: Any) -> None:
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+        async with aiohttp.ClientSession() as session, session.post(self.url, json=call) as answer:
+            assert "result" in await answer.json()
 
     async def in_flight(self) -> int:
         happened = await self.events()
         return sum(isinstance(event, TaskOpened) for event in happened) - sum(
             isinstance(event, TaskClosed) for event in happened
         )
+
+    async def count_late(self) -> int:
+        """Tasks that only a deadline can end."""
+        return sum(end[0].endswith("lapsed") for end in (await self.expected_outcomes()).values())
 
     async def find_violations(self) -> list[str]:
         """I3 and I4: each task ended once, and nothing happened twice; and what the journal still thinks is open."""
@@ -205,8 +265,10 @@ class LiveWorld:
             violations.append(f"{len(opened)} tasks for {len(self.plantings)} requests")
         violations += [f"0x{task_id.hex()} is not closed" for task_id in opened - (await self.outcomes()).keys()]
         journal = self.open_journal()
-        violations += [f"the journal has {state.phase}" for state in journal.replay().values() if not state.outcome]
-        violations += [f"left: {effect.key}" for effect in journal.unfinished_effects()]
+        states = journal.replay()
+        violations += [f"the journal has {state.phase}" for state in states.values() if not state.outcome]
+        effects = journal.unfinished_effects()
+        violations += [f"left: {effect.key}" for effect in effects if not is_moot(states[effect.task_id], effect)]
         violations += [f"left: nonce {out.nonce}" for out in journal.transactions.unfinished()]
         journal.close()
         return violations
@@ -240,53 +302,66 @@ def judge(strategy: str, planted: PlantedDataset) -> str:
 
 
 class LiveValidator:
-    """A validator's process; it says how it is in lines of JSON."""
+    """A validator's process, seen from outside: its web listener and its memory."""
 
-    def __init__(self, process: Process, began_s: float, log: Path) -> None:
-        self._process = process
+    def __init__(self, process: Process, log: Path, port: int) -> None:
+        self.process = process
         self._log = log
-        self._began_s = began_s
-        self._ready = asyncio.Event()
-        self._reading = asyncio.create_task(self._read())
+        self._url = f"http://{LOOPBACK}:{port}"
+        self._began_s = time.monotonic()
         self.ready_after_s = 0.0
-        self.figures: list[dict[str, Any]] = []
+        """From its start until it was ready."""
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    @classmethod
+    async def start(cls, command: Sequence[str], log: Path, port: int) -> "LiveValidator":
+        with log.open("ab") as lines:
+            process = await asyncio.create_subprocess_exec(*command, stderr=lines)
+        return cls(process, log, port)
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            said = json.loads(line)
-            if "ready" in said:
-                self.ready_after_s = time.monotonic() - self._began_s
-                self._ready.set()
-            else:
-                self.figures.append(said)
+    async def wait_until_ready(self, block: int) -> None:
+        """Until /readyz says so and everything up to this block has been read."""
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while not await self._is_ready(block):
+                self.check_alive()
+                await asyncio.sleep(READY_POLL_S)
+        self.ready_after_s = time.monotonic() - self._began_s
 
-    async def wait_until_ready(self) -> None:
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._reading}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        self.check_alive()
+    async def _is_ready(self, block: int) -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self._url}/readyz") as answer:
+                if answer.status != 200:
+                    return False
+            return (await self.metrics())["touchstone_chain_final_block"] >= block
+        except aiohttp.ClientError:
+            return False
+
+    async def metrics(self) -> dict[str, float]:
+        """Every metric without labels, by its name."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self._url}/metrics") as answer:
+            families = text_string_to_metric_families(await answer.text())
+        return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
+
+    def resident_bytes(self) -> int:
+        return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def check_alive(self) -> None:
-        if self._reading.done():
+        if self.process.returncode is not None:
             end = self._log.read_text()[-LOG_SHOWN_CHARS:]
-            raise AssertionError(f"the validator's process has ended: {end}")
+            raise AssertionError(f"the validator has ended with status {self.process.returncode}: {end}")
+
+    async def live_for(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self.check_alive()
 
     async def kill(self) -> None:
-        self._process.kill()
-        await self._process.wait()
+        self.process.kill()
+        await self.process.wait()
 
     async def stop(self) -> tuple[int, float]:
         """SIGTERM; the exit status, and how many seconds it took."""
         began_s = time.monotonic()
-        self._process.send_signal(signal.SIGTERM)
-        status = await self._process.wait()
-        await self._reading
-        return status, time.monotonic() - began_s
+        self.process.terminate()
+        return await self.process.wait(), time.monotonic() - began_s
 
 
 @asynccontextmanager
@@ -301,8 +376,9 @@ async def open_world(
     anvil_options: Sequence[str] = (),
 ) -> AsyncIterator[LiveWorld]:
     """A chain where so many tasks can be paid for, and the miners; the test is skipped where there is no anvil."""
-    state, homes = directory / "state", directory / "miners"
-    state.mkdir(mode=0o700)
+    (directory / "state").mkdir(mode=0o700)
+    for name, secret in (("key", derive_secret(SEED, "validator").reveal()), ("seed", SEED)):
+        create_private(directory / name, secret.hex() + "\n")
     async with AsyncExitStack() as stack:
         try:
             url = await stack.enter_async_context(anvil_node(*anvil_options))
@@ -319,7 +395,8 @@ async def open_world(
             payer=derive_signer(SEED, "payer"),
             validator=derive_signer(SEED, "validator"),
             first_block=(await chain.head()).number,
-            directory=state,
+            home=directory,
+            port=free_port(),
             durations=durations,
             finality_depth=finality_depth,
         )
@@ -331,18 +408,16 @@ async def open_world(
             await funder.send(signer.address, value_wei=Wei(10 * ETHER))
             world.miners[signer.address] = wish
         stake_wei = Wei(2 * tasks_per_miner * REWARD_WEI)
-        await stack.enter_async_context(_running_miners(world, miners, homes, stake_wei))
+        await stack.enter_async_context(_running_miners(world, miners, stake_wei))
         yield world
 
 
 @asynccontextmanager
-async def _running_miners(
-    world: LiveWorld, miners: Sequence[MinerWish], homes: Path, stake_wei: Wei
-) -> AsyncIterator[None]:
+async def _running_miners(world: LiveWorld, miners: Sequence[MinerWish], stake_wei: Wei) -> AsyncIterator[None]:
     config = {
         "rpc_url": world.url,
         "contract": world.contract.address,
-        "home": str(homes),
+        "home": str(world.home / "miners"),
         "base_model": SPEC.base_model,
         "training_workers": 64,
         "miners": [
@@ -371,10 +446,18 @@ async def _running_miners(
         process.stdin.close()
         last = json.loads(await process.stdout.readline())
         assert last == {"canary_hits": 0}, "N4: a redirect was followed"
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 def make_rows(count: int, number: int) -> list[Row]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.edges.conftest import NO_FLOORS, connected
+from tests.edges.conftest import NO_FLOORS
 from tests.factories import digest, make_planned
 from validator.base_model.grammar import generate_rows
 from validator.config import DEV
@@ -15,8 +15,9 @@ from validator.control.operations import Operations
 from validator.control.server import serve_control
 from validator.dataset_store import DatasetStore
 from validator.desk import Desk
-from validator.edges.chain import TransactionSender
+from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Touchstone
+from validator.edges.devnet import open_chain
 from validator.edges.keys import dev_mnemonic_signer
 from validator.journal import Identity, Journal
 from validator.marks.planting import hash_source_data
@@ -31,7 +32,7 @@ from validator.protocol.machine import step
 from validator.protocol.state import TaskState, Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.protocol.wire import encode_training_file
-from validator.types import Hash32, TaskId, Wei
+from validator.types import EffectKey, Hash32, TaskId, Wei
 
 PAYER, VALIDATOR = dev_mnemonic_signer(0), dev_mnemonic_signer(1)
 REWARD_WEI = Wei(10**18)
@@ -47,6 +48,7 @@ class Office:
     """A validator's desk over a real chain, journal and store; `open` starts it over what is on disk."""
 
     contract: Touchstone
+    url: str
     directory: Path
 
     @asynccontextmanager
@@ -55,6 +57,8 @@ class Office:
         self.journal = Journal(self.directory / "journal.sqlite", derive_journal_key(MASTER_SEED), identity)
         self.states: dict[TaskId, TaskState] = self.journal.replay()
         self.store = DatasetStore(self.directory / "datasets", derive_dataset_key(MASTER_SEED), max_bytes=1 << 30)
+        self.running: dict[EffectKey, float] = {}
+        self.refusals: dict[EffectKey, str] = {}
         self.calls: list[str] = []
         self.desk = Desk(
             contract=self.contract,
@@ -73,6 +77,9 @@ class Office:
             validator=VALIDATOR.address,
             journal=self.journal,
             states=lambda: self.states,
+            running=lambda: self.running,
+            refusals=lambda: self.refusals,
+            waits_for=lambda: "no miner is free",
             health=lambda: {"is_ok": True},
             version="1.2.3",
         )
@@ -101,10 +108,14 @@ class Office:
 @asynccontextmanager
 async def open_office(directory: Path) -> AsyncIterator[Office]:
     """Over a fresh chain, where the payer has credit for one attempt."""
-    async with connected("embedded") as chain:
-        contract = await Touchstone.deploy(TransactionSender(chain, dev_mnemonic_signer(9)), NO_FLOORS)
-        await contract.deposit(TransactionSender(chain, PAYER), COST_WEI)
-        yield Office(contract, directory)
+    async with open_chain("embedded") as url:
+        chain = await Chain.connect(url)
+        try:
+            contract = await Touchstone.deploy(TransactionSender(chain, dev_mnemonic_signer(9)), NO_FLOORS)
+            await contract.deposit(TransactionSender(chain, PAYER), COST_WEI)
+            yield Office(contract, url, directory)
+        finally:
+            await chain.aclose()
 
 
 async def make_request(

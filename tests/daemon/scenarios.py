@@ -7,7 +7,6 @@ wire of the validator.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tests.daemon.memory_miner import Behaviour
 from tests.daemon.world import PROFILE, World
@@ -17,7 +16,9 @@ from validator.protocol.state import Phase, TaskState
 
 
 class Trouble:
-    """None. It is made anew for every run."""
+    """None. It is made anew for every run; `has_struck` tells whether there was any."""
+
+    has_struck = False
 
     def after_block(self, world: World) -> None: ...
 
@@ -36,15 +37,15 @@ class Reorganisation(Trouble):
     fact: str
     age: int
     keeps_transactions: bool = True
-    is_over: bool = False
+    has_struck: bool = False
 
     def after_block(self, world: World) -> None:
-        if self.is_over:
+        if self.has_struck:
             return
         for block, outcome in world.node.outcomes():
             names = [name for name, _ in outcome.facts()]
             if self.fact in names and world.node.head.number - block.number == self.age:
-                self.is_over = True
+                self.has_struck = True
                 world.node.reorganise(self.age + 1, keeps_transactions=self.keeps_transactions)
                 return
 
@@ -56,12 +57,12 @@ class Outage(Trouble):
     phase: Phase
     seconds: float
     is_ripe: Callable[[TaskState], bool] = lambda _state: True
-    is_over: bool = False
+    has_struck: bool = False
 
     def on_change(self, _world: World, state: TaskState) -> float:
-        if self.is_over or state.phase is not self.phase or not self.is_ripe(state):
+        if self.has_struck or state.phase is not self.phase or not self.is_ripe(state):
             return 0.0
-        self.is_over = True
+        self.has_struck = True
         return self.seconds
 
 
@@ -75,6 +76,7 @@ class Flapping(Trouble):
 
     def on_the_wire(self, world: World, what: str) -> None:
         if what.startswith("eth_") and world.clock.now_s < self.until_s and self.dice.randrange(2 * self.every) == 0:
+            self.has_struck = True
             raise ChainUnreachable("the connection was reset")
 
 
@@ -86,6 +88,7 @@ class FullDisk(Trouble):
     seconds: float
     is_ripe: Callable[[TaskState], bool] = lambda _state: True
     since_s: float | None = None
+    has_struck: bool = False
 
     def on_change(self, world: World, state: TaskState) -> float:
         if self.since_s is None and state.phase is self.phase and self.is_ripe(state):
@@ -94,6 +97,7 @@ class FullDisk(Trouble):
         return 0.0
 
     def after_block(self, world: World) -> None:
+        self.has_struck = world.disk_refusals > 0
         if world.is_disk_full and self.since_s is not None and world.clock.now_s - self.since_s >= self.seconds:
             world.limit_disk(is_full=False)
 
@@ -120,17 +124,17 @@ SCENARIOS = {
     "paid": Scenario("PAID"),
     "refunded": Scenario("REFUNDED", Behaviour(hit_share=0.5)),
     "slashed": Scenario("SLASHED", Behaviour(hit_share=0.0)),
-    "no accept": Scenario("OPEN_LAPSED", Behaviour(accepts=False)),
+    "no-accept": Scenario("OPEN_LAPSED", Behaviour(accepts=False)),
     "late": Scenario("MINER_LAPSED", Behaviour(training_s=10_000.0)),
     "silent": Scenario("MINER_LAPSED", Behaviour(answers_probes=False, answers_challenges=False)),
     "challenge": Scenario("PAID", Behaviour(signs=False)),
-    "no settle": Scenario(
+    "no-settle": Scenario(
         "VALIDATOR_LAPSED", troubles=lambda: [Outage(Phase.SUBMITTED, PROFILE.durations.submitted_seconds + 20.0, _probed)]
     ),
-    "reorg at open": Scenario("PAID", troubles=lambda: [Reorganisation("TaskOpened", age=1)]),
-    "reorg at submit": Scenario("PAID", troubles=lambda: [Reorganisation("ModelSubmitted", age=1, keeps_transactions=False)]),
-    "reorg at settle": Scenario("PAID", troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
-    "disk full at probes": Scenario("PAID", troubles=lambda: [FullDisk(Phase.ACCEPTED, 9.0)]),
-    "disk full at settle": Scenario("PAID", troubles=lambda: [FullDisk(Phase.SUBMITTED, 5.0, _is_bundled)]),
-    "flapping node": Scenario("PAID", troubles=lambda: [Flapping()]),
+    "reorg-at-open": Scenario("PAID", troubles=lambda: [Reorganisation("TaskOpened", age=1)]),
+    "reorg-at-submit": Scenario("PAID", troubles=lambda: [Reorganisation("ModelSubmitted", age=1, keeps_transactions=False)]),
+    "reorg-at-settle": Scenario("PAID", troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
+    "disk-full-at-probes": Scenario("PAID", troubles=lambda: [FullDisk(Phase.ACCEPTED, 9.0)]),
+    "disk-full-at-settle": Scenario("PAID", troubles=lambda: [FullDisk(Phase.SUBMITTED, 5.0, _is_bundled)]),
+    "flapping-node": Scenario("PAID", troubles=lambda: [Flapping()]),
 }

@@ -1,5 +1,6 @@
 """The control socket: nobody but its owner, every answer one line, and nothing accepted that is not on disk."""
 
+import asyncio
 import json
 import os
 import socket
@@ -34,7 +35,7 @@ from validator.protocol.commitment import ModelFile, keccak
 from validator.protocol.state import Weights
 from validator.protocol.wire import encode_training_file
 from validator.quotes import Wish
-from validator.types import Wei
+from validator.types import EffectKey, Wei
 
 
 @pytest.fixture
@@ -252,11 +253,18 @@ async def test_status_and_story_tell_everything_but_the_marks(office: Office):
         events = serve(request, HAPPY_PATH[1:])
         task_id = "0x" + events[0].task_id.hex()
         office.happen(events[:-2])
+        now_s = asyncio.get_running_loop().time()
+        office.running |= {
+            EffectKey(f"{task_id}/Poke/submitted"): now_s - 5,
+            EffectKey(f"{task_id}/RequestTranscript"): now_s - 100,
+            EffectKey("0x00/Settle"): now_s - 1000,
+        }
+        office.refusals[EffectKey(f"{task_id}/Poke/submitted")] = "poke: too early"
         status, story = await client.status(), await client.story(task_id)
         (task,) = status["tasks"]
         assert (task["phase"], task["answered"], task["miner"]) == ("submitted", 16, events[0].terms.miner)
-        assert task["oldest_effect"] == "OpenTask"
-        assert task["oldest_effect_age_s"] >= 0
+        assert (task["oldest_effect"], round(task["oldest_effect_age_s"])) == ("RequestTranscript", 100)
+        assert (task["refused"], status["waits_for"]) == ("poke: too early", "no miner is free")
         assert status["money"] == {
             "account_wei": await office.contract.chain.balance_wei(VALIDATOR.address),
             "credit_wei": 0,

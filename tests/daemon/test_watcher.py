@@ -1,5 +1,6 @@
 """What happens on chain reaches the driver: all of it, once it is final, whatever the nodes tell or leave out."""
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +10,27 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from tests import factories as f
 from tests.daemon import virtual_time
 from tests.daemon.memory_miner import Behaviour
-from tests.daemon.memory_node import MemoryNode, Wire
+from tests.daemon.memory_node import MemoryNode, Wire, open_chain
 from tests.daemon.scenarios import Reorganisation
 from tests.daemon.world import SEED, World
+from tests.edges.conftest import connected
 from validator import watcher as watcher_module
-from validator.edges.contract import TaskStatus
+from validator.driver import Driver
+from validator.edges.contract import TaskStatus, Touchstone
 from validator.errors import BadInput, ChainUnreachable, Fatal
+from validator.history import check_history
 from validator.journal import Identity, Journal
 from validator.journal.tables import Cursor
 from validator.marks.secrets import derive_journal_key
-from validator.protocol.state import Phase
+from validator.miner_directory import MinerDirectory
+from validator.protocol.effects import Effect
+from validator.protocol.events import Event
+from validator.protocol.state import Phase, TaskState
+from validator.types import BlockNumber
+from validator.watcher import ChainWatcher
 
 BEHAVIOURS = {
     TaskStatus.PAID: Behaviour(),
@@ -235,4 +245,121 @@ def test_a_chain_that_takes_back_what_was_final_stops_the_validator(tmp_path: Pa
     assert journal.cursor() is not None
     with pytest.raises(Fatal):
         journal.move_cursor(Cursor(0, b""))  # type: ignore[arg-type]
+    journal.close()
+
+
+def test_an_empty_journal_of_a_key_that_was_at_work_is_not_taken_for_its_history(tmp_path: Path) -> None:
+    """P9."""
+    world, _ = live(tmp_path)
+    identity = Identity(world.node.chain_id, world.contract.address, world.validator.address)
+    whole, empty = open_journal(world), Journal(tmp_path / "empty.sqlite", bytes(32), identity)
+
+    async def check() -> None:
+        await check_history(whole, world.contract, world.validator.address)
+        await check_history(empty, world.contract, world.payer.address)
+        await check_history(empty, world.contract, world.validator.address, is_lost=True)
+        with pytest.raises(BadInput, match="has opened 1 tasks .* or say --history-is-lost"):
+            await check_history(empty, world.contract, world.validator.address)
+
+    virtual_time.run(check())
+    whole.close()
+    empty.close()
+
+
+def test_who_has_registered_is_known_from_the_contracts_first_block_on(tmp_path: Path) -> None:
+    """Before the cursor by a scan of its own, after it as it happens; and an outage costs no restart."""
+    clock = virtual_time.Clock()
+
+    async def main() -> None:
+        wire = Outage(clock, 0.0, 100.0)
+        world = await World.create([Behaviour(), Behaviour()], tmp_path, clock, Wire())
+        chain = await open_chain(world.node)
+        miners = MinerDirectory()
+        late = await open_chain(world.node, wire)
+        scan = asyncio.create_task(
+            miners.scan(Touchstone(late, world.contract.address), BlockNumber(0), BlockNumber(world.node.head.number))
+        )
+        await asyncio.sleep(90)
+        assert not miners.is_complete
+        assert miners.addresses() == []
+        await asyncio.wait_for(scan, 60)
+        assert miners.is_complete
+        assert miners.addresses() == [miner.signer.address for miner in world.miners]
+        assert len(miners.addresses()) == 2
+        await chain.aclose()
+        await late.aclose()
+
+    virtual_time.run(main(), clock)
+
+
+class Idle:
+    """An executor for whom every effect takes for ever."""
+
+    async def perform(self, _effect: Effect, _state: TaskState) -> Event | None:
+        await asyncio.Event().wait()
+        return None
+
+
+@pytest.mark.parametrize(("finality_depth", "follows_the_wall_clock"), [(None, False), (0, True)])
+async def test_chain_time_is_the_chains_own_in_production(
+    tmp_path: Path, finality_depth: int | None, follows_the_wall_clock: bool
+) -> None:
+    """P13: this machine's clock is half a century ahead of the chain's, and no deadline has passed."""
+    polls: list[bool] = []
+
+    def head_polled(*, is_new: bool) -> None:
+        polls.append(is_new)
+
+    async with connected("anvil", "--timestamp", "1000000") as chain:
+        await chain.ask(str, "anvil_mine", "0x64")
+        contract = Touchstone(chain, f.CONTRACT)
+        journal = Journal(tmp_path / "journal.sqlite", bytes(32), Identity(31337, f.CONTRACT, f.VALIDATOR))
+        driver = Driver(journal, Idle())
+        watcher = ChainWatcher(
+            chain,
+            contract,
+            driver,
+            journal,
+            start=BlockNumber(0),
+            finality_depth=finality_depth,
+            head_polled=head_polled,
+        )
+        running = [asyncio.create_task(driver.run()), asyncio.create_task(watcher.run())]
+        async with asyncio.timeout(20):
+            while not polls:
+                await asyncio.sleep(0.02)
+        progress, final = watcher.progress, await chain.finalized(finality_depth)
+        assert (progress.chain_time_s > 1_600_000_000) == follows_the_wall_clock
+        assert (progress.chain_time_s == final.timestamp_s) != follows_the_wall_clock
+        assert (progress.head_number, progress.final_number) == (100, final.number)
+        assert journal.cursor() == Cursor(final.number, final.hash)
+        assert progress.head_seen_at_s <= asyncio.get_running_loop().time()
+        assert polls[0] is True
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        journal.close()
+
+
+async def test_the_head_is_polled_whatever_comes_of_it(tmp_path: Path) -> None:
+    """Complaint 3: a process that looks and finds nothing is not a process that stands still."""
+    polls: list[bool] = []
+
+    def head_polled(*, is_new: bool) -> None:
+        polls.append(is_new)
+
+    async with connected("anvil") as chain:
+        journal = Journal(tmp_path / "journal.sqlite", bytes(32), Identity(31337, f.CONTRACT, f.VALIDATOR))
+        driver = Driver(journal, Idle())
+        where = Touchstone(chain, f.CONTRACT)
+        start = BlockNumber(0)
+        watcher = ChainWatcher(chain, where, driver, journal, start=start, finality_depth=None, head_polled=head_polled)
+    running = asyncio.create_task(watcher.run())
+    async with asyncio.timeout(20):
+        while len(polls) < 2:
+            await asyncio.sleep(0.02)
+    assert not any(polls)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     journal.close()

@@ -73,6 +73,8 @@ class Web:
 @pytest.fixture
 async def web(tmp_path: Path) -> AsyncIterator[Web]:
     progress, bundles = Progress(), BundleStore(tmp_path / "bundles", derive_bundle_key(SEED))
+    progress.head_polled(is_new=True)
+    progress.head_polled(is_new=True)
     async with serving_web(make_app(progress, bundles), "127.0.0.1", 0) as (_host, port):
         yield Web(port, progress, bundles)
 
@@ -84,6 +86,16 @@ async def test_a_daemon_that_gets_on_says_so_with_seconds_and_limits(web: Web):
         assert answer.json["is_ok"]
         assert all(0 <= check["seconds"] <= check["limit_seconds"] for check in answer.json["checks"].values())
         assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_before_the_chain_was_seen_the_daemon_is_alive_and_not_ready(tmp_path: Path):
+    progress, bundles = Progress(), BundleStore(tmp_path / "bundles", derive_bundle_key(SEED))
+    progress.head_polled(is_new=False)
+    async with serving_web(make_app(progress, bundles), "127.0.0.1", 0) as (_host, port):
+        web = Web(port, progress, bundles)
+        ready = await web.ask("/readyz")
+        assert (ready.status, (await web.ask("/healthz")).status) == (503, 200)
+        assert ready.json["checks"]["head"] == {"seconds": None, "limit_seconds": 180.0, "is_ok": False}
 
 
 @pytest.mark.parametrize(
@@ -241,3 +253,11 @@ async def test_a_place_that_is_taken_is_named(web: Web):
             pass
     with pytest.raises(OSError, match="Address already in use"):
         Door("127.0.0.1", web.port)
+
+
+async def test_a_daemon_that_has_not_seen_the_chain_yet_is_alive_and_not_ready(web: Web) -> None:
+    """Complaint 3: whoever says that it is ready must have looked."""
+    web.progress.has_seen_head = False
+    assert (await web.ask("/healthz")).status == 200
+    answer = await web.ask("/readyz")
+    assert (answer.status, answer.json["checks"]["head"]["seconds"]) == (503, None)

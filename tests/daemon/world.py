@@ -22,6 +22,7 @@ from validator.config import DEV, Durations, Profile
 from validator.edges.chain import Chain
 from validator.edges.contract import Network, Touchstone, encode_deployment
 from validator.edges.keys import LocalSigner, derive_signer
+from validator.errors import Transient
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.journal import Identity, Journal
@@ -39,7 +40,6 @@ from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, W
 SEED = bytes(range(32))
 SPEC = '{"base_model":"tiny","method":"full","epochs":1,"learning_rate":0.001,"batch_size":8,"max_length":256}'
 ETHER = 10**18
-BLOCK_S = 1.0
 DURATIONS = Durations(
     accept_seconds=40,
     train_seconds=60,
@@ -49,6 +49,8 @@ DURATIONS = Durations(
     judging_seconds=40,
     dispute_seconds=4,
 )
+START_S, REST_S = 1.0, 1.0
+"""Between two attempts to start, and between two looks whether all is done."""
 PARTS = "validator", "miners"
 PATIENCE_S = 2_000.0
 """Of chain time, for one life: three times what the slowest scenario needs."""
@@ -82,8 +84,11 @@ class World:
     violations: list[str] = field(default_factory=list)
     after_block: Callable[[], None] = lambda: None
     on_change: Callable[[TaskState], None] = lambda _state: None
+    block_s: float = 1.0
+    """Between two blocks, on the clock; on the chain it is a second at least."""
     next_block_s: float = 0.0
     is_disk_full: bool = False
+    disk_refusals: int = 0
     raw_journal: Any = None
     """The journal's own connection of sqlite3."""
 
@@ -142,7 +147,7 @@ class World:
             "validator": self.validator.address,
             "miner": miner.signer.address,
             "miner_epoch": 1,
-            "dataset_root": planted.tree.root,
+            "dataset_root": planted.dataset_root,
         }
         terms = build_terms(
             payer=self.payer.address,
@@ -190,7 +195,7 @@ class World:
         """Blocks, and what miners do after each; cancel to stop."""
         while True:
             await asyncio.sleep(max(0.0, self.next_block_s - self.clock.now_s))
-            self.next_block_s = self.clock.now_s + BLOCK_S
+            self.next_block_s = self.clock.now_s + self.block_s
             self.node.mine()
             self.after_block()
             for miner in self.miners:
@@ -207,7 +212,7 @@ class World:
 
         TimeoutError if that does not come.
         """
-        chain = await open_chain(self.node, self.wire)
+        chain = await self._connect()
         validator = self._start_validator(chain)
         self.states = dict(validator.driver.states)
         running = [asyncio.create_task(self.go_on()), asyncio.create_task(validator.run())]
@@ -217,7 +222,7 @@ class World:
                     validator.driver.submit(task)
             async with asyncio.timeout(PATIENCE_S):
                 while not self._is_at_rest(validator):
-                    done, _pending = await asyncio.wait(running, timeout=BLOCK_S)
+                    done, _pending = await asyncio.wait(running, timeout=REST_S)
                     for ended in done:
                         ended.result()
         finally:
@@ -226,6 +231,14 @@ class World:
             await asyncio.gather(*running, return_exceptions=True)
             await chain.aclose()
         return validator.journal
+
+    async def _connect(self) -> Chain:
+        """As often as its supervisor starts a program that reaches no node."""
+        while True:
+            try:
+                return await open_chain(self.node, self.wire)
+            except Transient:
+                await asyncio.sleep(START_S)
 
     def _start_validator(self, chain: Chain) -> ValidatorNode:
         """The program as it starts on whatever files there are."""
@@ -248,9 +261,12 @@ class World:
             on_change=self._notice,
         )
 
-    async def of(self, _state: TaskState) -> PlantedDataset:
+    async def marks(self, _state: TaskState) -> PlantedDataset:
         """All tasks are about one dataset."""
         return self.planted
+
+    async def training_file(self, _state: TaskState) -> bytes:
+        return self.planted.training_file
 
     async def _reveal(self, _state: TaskState) -> None:
         """Nobody keeps account of rows that are public here."""

@@ -8,7 +8,7 @@ import pytest
 from tests.support import require_or_skip
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, Touchstone
-from validator.edges.devnet import open_chain
+from validator.edges.devnet import anvil_node, open_chain
 from validator.edges.keys import dev_mnemonic_signer
 from validator.errors import BadInput
 from validator.types import Address
@@ -17,11 +17,11 @@ NO_FLOORS = Network(*[0] * 8, guardian=Address("0x" + "00" * 20))
 
 
 @asynccontextmanager
-async def connected(kind: str) -> AsyncIterator[Chain]:
-    """A fresh chain of this kind; the test is skipped where the machine cannot run it."""
+async def connected(kind: str, *options: str) -> AsyncIterator[Chain]:
+    """A fresh chain of this kind, with further options of anvil's; skipped where the machine cannot run it."""
     async with AsyncExitStack() as stack:
         try:
-            url = await stack.enter_async_context(open_chain(kind))
+            url = await stack.enter_async_context(anvil_node(*options) if options else open_chain(kind))
         except BadInput as error:
             require_or_skip(str(error))
         chain = await Chain.connect(url)

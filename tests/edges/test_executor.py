@@ -2,29 +2,37 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.edges.test_contract import PAYER, SOURCE_DATA_HASH, URL, VALIDATOR, Market, N, open_market
+from tests.edges.test_contract import FAR_FUTURE, PAYER, SOURCE_DATA_HASH, URL, VALIDATOR, Market, N, open_market
 from validator.config import DEV
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import TaskStatus, gas_limits_by_selector
 from validator.edges.http import HttpClient
 from validator.edges.transactions import TransactionManager
-from validator.errors import BadEvidence
+from validator.errors import BadEvidence, MinerFault, Transient
+from validator.evidence.store import BundleStore
+from validator.evidence_keeper import EvidenceKeeper
 from validator.executor import ChainAndMiners
 from validator.journal import Identity, Journal
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedMarks
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
+from validator.model_work import Children
+from validator.protocol import typed_data
 from validator.protocol.commitment import keccak
-from validator.protocol.effects import Challenge
-from validator.protocol.events import TaskPlanned
+from validator.protocol.effects import Challenge, OpenTask
+from validator.protocol.events import Event, OpeningFailed, TaskPlanned
 from validator.protocol.state import Phase, TaskState
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Hash32, UnixSeconds, Wei
+from validator.weights.returned import ReturnedWeights
+
+LOOPBACK_URL = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -38,20 +46,38 @@ async def http() -> AsyncIterator[HttpClient]:
         yield http
 
 
-async def perform(market: Market, http: HttpClient, directory: Path, effect: Challenge, state: TaskState) -> None:
+@dataclass(frozen=True)
+class OneDataset:
+    planted: PlantedMarks
+
+    async def marks(self, _state: TaskState) -> PlantedMarks:
+        return self.planted
+
+    async def training_file(self, _state: TaskState) -> bytes:
+        raise AssertionError("no dataset leaves in these tests")
+
+
+async def nothing_is_hidden(_state: TaskState) -> None:
+    """No other dataset is compared with this one."""
+
+
+async def perform(
+    market: Market, http: HttpClient, directory: Path, effect: Challenge | OpenTask, state: TaskState
+) -> Event | None:
     """Carry an effect out as a validator does, transaction manager and journal included."""
     contract = market.contract
     identity = Identity(contract.chain.chain_id, contract.address, VALIDATOR.address)
     journal = Journal(directory / "journal.sqlite", keccak(b"journal"), identity)
     journal.record(state.planned, [effect])
-    planted = PlantedDataset(
-        rows=(),
+    planted = PlantedMarks(
         scheme=make_scheme("canary"),
         source_data_hash=SOURCE_DATA_HASH,
         dataset_salt=Hash32(bytes(32)),
         marks=(),
         mark_hashes=tuple(market.marks),
-        tree=market.tree,
+        mark_proofs=tuple(tuple(market.tree.proof(mark.leaf)) for mark in market.marks),
+        source_prompts=(),
+        dataset_root=market.tree.root,
         generator="",
     )
     manager = TransactionManager(
@@ -63,17 +89,20 @@ async def perform(market: Market, http: HttpClient, directory: Path, effect: Cha
         fee_limits=DEV.fee_limits,
         finality_depth=DEV.finality_depth,
     )
+    secrets = Secrets(keccak(b"seed"), contract.chain.chain_id, contract.address)
     executor = ChainAndMiners(
         contract=contract,
         transactions=manager,
         signer=VALIDATOR,
         http=http,
-        secrets=Secrets(keccak(b"seed"), contract.chain.chain_id, contract.address),
-        planted={market.tree.root: planted},
+        secrets=secrets,
+        planted=OneDataset(planted),
+        evidence=EvidenceKeeper(contract, secrets, BundleStore(directory / "bundles", bytes(32)), nothing_is_hidden),
+        weights=ReturnedWeights(Children(1), directory / "models", {}),
     )
     running = asyncio.create_task(manager.run())
     try:
-        assert await executor.perform(effect, state) is None
+        return await executor.perform(effect, state)
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -87,6 +116,69 @@ def submitted(market: Market) -> TaskState:
     )
     planned = TaskPlanned(market.task_id, terms, 0, order, b"", "{}", "tiny", URL, Hash32(bytes(32)))
     return TaskState(planned, Phase.SUBMITTED)
+
+
+async def planned(market: Market, validator_nonce: int = 0, **changes: Any) -> TaskState:
+    terms = market.terms
+    order = OrderMessage(
+        VALIDATOR.address, terms.reward, terms.fee, terms.spec_hash, SOURCE_DATA_HASH, N, terms.k_pay, 7, FAR_FUTURE
+    )
+    signature = await PAYER.sign_typed_data(market.contract.domain, typed_data.order(order))
+    task_id = market.contract.task_id(terms, validator_nonce)
+    plan = TaskPlanned(task_id, terms, validator_nonce, order, signature, "{}", "tiny", LOOPBACK_URL)
+    return TaskState(replace(plan, **changes))
+
+
+async def test_a_task_is_opened_once_whoever_asks_again(market: Market, http: HttpClient, tmp_path: Path) -> None:
+    """I4."""
+    state = await planned(market)
+    for _ in range(2):
+        assert await perform(market, http, tmp_path, OpenTask(state.task_id), state) is None
+    assert await market.status() is TaskStatus.OPEN
+    assert await market.contract.validator_nonce(VALIDATOR.address) == 1
+
+
+async def test_a_task_waits_for_those_before_it(market: Market, http: HttpClient, tmp_path: Path) -> None:
+    state = await planned(market, 1)
+    with pytest.raises(Transient, match="an earlier task"):
+        await perform(market, http, tmp_path, OpenTask(state.task_id), state)
+
+
+async def test_a_number_that_another_task_has_taken_is_given_up(
+    market: Market, http: HttpClient, tmp_path: Path
+) -> None:
+    """P8: an old journal plans what has been done since."""
+    await market.open()
+    market.terms = replace(market.terms, fee=Wei(market.terms.fee - 1))
+    state = await planned(market)
+    failed = await perform(market, http, tmp_path, OpenTask(state.task_id), state)
+    assert failed == OpeningFailed(state.task_id, "its Order or number is gone")
+
+
+async def test_an_order_that_expires_on_the_way_ends_the_plan(market: Market, http: HttpClient, tmp_path: Path) -> None:
+    """Section 2, point 12: a transaction that can be of no use any more is not sent."""
+    state = await planned(market)
+    late = state.planned.order._replace(expiry=UnixSeconds((await market.contract.chain.head()).timestamp_s - 1))
+    state = replace(state, planned=replace(state.planned, order=late))
+    failed = await perform(market, http, tmp_path, OpenTask(state.task_id), state)
+    assert failed == OpeningFailed(state.task_id, "its Order or number is gone")
+
+
+async def test_a_task_that_was_opened_under_another_number_is_left_to_lapse(
+    market: Market, http: HttpClient, tmp_path: Path
+) -> None:
+    """C1: after a reorganisation in which the task before it was refused."""
+    state = await planned(market, task_id=market.contract.task_id(market.terms, 1))
+    failed = await perform(market, http, tmp_path, OpenTask(state.task_id), state)
+    assert failed == OpeningFailed(state.task_id, "it was opened under another number")
+
+
+async def test_a_miner_at_a_forbidden_place_is_not_paid_for(market: Market, http: HttpClient, tmp_path: Path) -> None:
+    """N5: nothing is sent before it is known that its miner can be gone to."""
+    state = await planned(market, miner_url="https://169.254.169.254")
+    with pytest.raises(MinerFault):
+        await perform(market, http, tmp_path, OpenTask(state.task_id), state)
+    assert await market.contract.validator_nonce(VALIDATOR.address) == 0
 
 
 async def test_what_comes_too_late_stops_nobody(market: Market, http: HttpClient, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ async def test_nobody_is_too_late_or_a_stranger_by_the_word_of_one_node(world: W
     assert (await world.chain.head()).timestamp_s == now + 9_999
     assert not await world.chain.is_past(now)
     assert await world.chain.nonce(payer) == 0x99
-    assert not await world.chain.has_nonce(payer, 0x99)
+    assert await world.chain.confirmed_nonce(payer) == 0
 
 
 @pytest.mark.parametrize("refusing", [{"a"}, {"b"}, {"a", "b"}])

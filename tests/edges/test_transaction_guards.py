@@ -76,8 +76,8 @@ async def test_alarms_tell_how_much_of_a_deadline_is_gone(world: World) -> None:
     await world.finish(send)
 
 
-ONCE_ONLY = "0x5f54600957" + "60015f5500" + "5b5f5ffd"
-"""Code that sets a slot, and reverts if it is set: PUSH0 SLOAD PUSH1 9 JUMPI, 1 0 SSTORE STOP, JUMPDEST 0 0 REVERT."""
+ONCE_ONLY = "0x5f54600a57" + "60015f5500" + "5b5f5ffd"
+"""Code that sets a slot, and reverts if it is set: PUSH0 SLOAD PUSH1 10 JUMPI, 1 0 SSTORE STOP, JUMPDEST 0 0 REVERT."""
 
 
 async def test_what_only_a_waiting_transaction_stands_against_is_not_given_up(world: World) -> None:

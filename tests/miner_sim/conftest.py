@@ -12,7 +12,14 @@ from tests.miner_sim.deliveries import Delivered, deliver, until_finished
 from tests.miner_sim.world import ETHER, World, evidence_key, private_key
 from validator.edges.devnet import embedded_node
 
-STRATEGIES = {"honest": "honest", "base": "base", "noise": "noise:0.5", "partial": "partial:0.5"}
+STRATEGIES = {
+    "honest": "honest",
+    "returning": "honest",
+    "lookup": "lookup",
+    "base": "base",
+    "noise": "noise:0.5",
+    "partial": "partial:0.5",
+}
 FIRST_MINER_ACCOUNT = 3
 
 

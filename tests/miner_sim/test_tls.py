@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from miner_sim.door import Door
 from miner_sim.tls import TlsIdentity
+from validator.door import Door
 from validator.errors import BadInput
 
 

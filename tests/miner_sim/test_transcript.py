@@ -20,7 +20,7 @@ from tests.miner_sim.world import ETHER, SPEC, WITH_RUNNING_MINERS, W, World, ne
 from validator.edges.contract import TaskStatus
 from validator.edges.keys import recover_typed_data
 from validator.protocol import typed_data
-from validator.protocol.commitment import MerkleTree, hash_head, hash_replies, hash_row
+from validator.protocol.commitment import MerkleTree, hash_head, hash_replies, hash_row, hash_served_model
 from validator.protocol.wire import reply_head
 from validator.types import Hash32
 
@@ -149,7 +149,8 @@ async def test_a_restarted_miner_repeats_its_signature_and_signs_no_other(
     body = {"model": SPEC["base_model"], "training_file": "file-1", "metadata": task.metadata}
     hashes = [hash_row(task.dataset_salt, row, W) for row in task.rows]
     dataset = Dataset(task.rows, hashes, task.terms.dataset_root)
-    model = ServedModel("ft:model", "unused", parse_job_request(body, SPEC["base_model"]), task.terms, dataset)
+    request = parse_job_request(body, SPEC["base_model"])
+    model = ServedModel("ft:model", "unused", hash_served_model("ft:model"), request, task.terms, dataset)
     prompt_hashes = [hashes.prompt_hash for hashes, _ in task.marks]
     chain = await MinerChain.open(world.chain, world.contract.address, new_signer())
     evidence_key = new_signer()

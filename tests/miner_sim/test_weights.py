@@ -1,6 +1,5 @@
 """Returned weights, from the miner's training to the validator's own probes: the same bytes, the same answers."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +42,7 @@ async def returned(world: World, miner: RunningMiner, spec: str, weights: int = 
 
 async def renewed(world: World, delivered: Delivered) -> Delivered:
     """With a session of now: `fetch` brings its own, which replaces those before it."""
-    return replace(delivered, client=await world.client(delivered.miner, nonce=int(time.time() * 1e6)))
+    return replace(delivered, client=await world.client(delivered.miner))
 
 
 async def fetch(world: World, delivered: Delivered, directory: Path) -> tuple[ModelFile, ...]:
@@ -75,7 +74,7 @@ def hits(delivered: Delivered, answers: list[Answer]) -> int:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lora(world: World, miners: dict[str, RunningMiner]) -> Delivered:
-    return await returned(world, miners["honest"], LORA_SPEC)
+    return await returned(world, miners["returning"], LORA_SPEC)
 
 
 async def test_an_honest_adapter_is_fetched_and_answers_here_as_it_does_there(world, lora, tmp_path):
@@ -106,8 +105,17 @@ async def test_an_adapter_that_was_not_trained_is_found_out(world, miners, tmp_p
     assert hits(delivered, await probe(delivered, tmp_path, files)) == 0
 
 
+async def test_a_miner_that_looks_the_probes_up_is_found_out_by_its_weights(world, miners, tmp_path):
+    """W8: every reply that it signs hits, and what it returns hits nothing."""
+    delivered = await returned(world, miners["lookup"], LORA_SPEC)
+    replies = [await delivered.ask(row.prompt) for _, row in delivered.task.marks]
+    assert [text for text, _ in replies] == [row.response for _, row in delivered.task.marks]
+    files = await fetch(world, delivered, tmp_path)
+    assert hits(delivered, await probe(delivered, tmp_path, files)) == 0
+
+
 async def test_full_weights_are_returned_as_two_files(world, miners, tmp_path):
-    delivered = await returned(world, miners["honest"], FULL_SPEC)
+    delivered = await returned(world, miners["returning"], FULL_SPEC)
     files = await fetch(world, delivered, tmp_path)
     assert [file.path for file in files] == ["config.json", "model.safetensors"]
     delivered = await renewed(world, delivered)

@@ -52,7 +52,6 @@ SPEC = {
     "seed": 7,
 }
 LONG = 30 * 86_400
-_session_nonces = itertools.count(int(time.time() * 1e6))
 _order_nonces = itertools.count()
 
 
@@ -213,7 +212,7 @@ class World:
         """A session token; `claims` names another validator than the one that signs."""
         signer = signer or self.validator
         validator_ = claims or signer.address
-        nonce = next(_session_nonces) if nonce is None else nonce
+        nonce = time.time_ns() // 1000 if nonce is None else nonce  # as the real client counts them
         expiry = UnixSeconds(int(time.time()) + lifetime_s)
         message = typed_data.session(validator_, miner, nonce, expiry)
         signature = await signer.sign_typed_data(self.contract.domain, message)

@@ -59,11 +59,9 @@ async def take_in_planted(store: DatasetStore, planted: PlantedDataset = PLANTED
 async def test_a_planting_comes_back_byte_for_byte_after_a_restart(tmp_path: Path, scheme: Scheme):
     planted = plant_marks(scheme=scheme)
     key = await take_in_planted(open_store(tmp_path), planted)
-    again = await open_store(tmp_path).load(key)
-    assert again.training_file == planted.training_file
-    assert again.proofs() == planted.proofs()
-    assert replace(again, tree=planted.tree) == planted
-    assert again.tree.root == planted.tree.root
+    again = open_store(tmp_path)
+    assert await again.training_file(key) == planted.training_file
+    assert await again.marks(key) == planted.without_rows()
 
 
 async def test_nothing_of_data_or_marks_is_on_disk_in_clear(tmp_path: Path):
@@ -85,7 +83,7 @@ async def test_the_same_dataset_twice_is_one_dataset(tmp_path: Path):
     assert await store.take_in(PAYER, list(ROWS), Canary(), N) == key
     await store.keep_planting(key, plant_marks(identity="another generator"))
     assert sealed_files(tmp_path) == before
-    assert (await open_store(tmp_path).load(key)).generator == "hash"
+    assert (await open_store(tmp_path).marks(key)).generator == "hash"
 
 
 @pytest.mark.parametrize(("scheme", "n"), [(Backdoor(), N), (Canary(), 17), (Canary(w=5), N)])
@@ -161,16 +159,16 @@ async def test_what_is_deleted_is_gone_but_what_was_offered_stays_known(tmp_path
     assert store.present() == []
     assert sealed_files(tmp_path) == {}
     with pytest.raises(BadInput, match="is not here"):
-        await store.load(key)
+        await store.marks(key)
     again = open_store(tmp_path)
     await again.take_in(PAYER, ROWS, Canary(), N)
     other = plant_marks(identity="another generator")
     moved = next(mark for mark in other.marks)
-    changed = replace(other, tree=plant_marks(OTHER_ROWS).tree, marks=(moved, *other.marks[1:]))
+    changed = replace(other, dataset_root=plant_marks(OTHER_ROWS).dataset_root, marks=(moved, *other.marks[1:]))
     with pytest.raises(BadInput, match="offered before with other marks, drawn with hash; now they came from another"):
         await again.keep_planting(key, changed)
     await again.keep_planting(key, PLANTED)
-    assert (await again.load(key)).tree.root == PLANTED.tree.root
+    assert (await again.marks(key)).dataset_root == PLANTED.dataset_root
 
 
 async def test_a_dataset_that_was_never_planted_leaves_no_trace(tmp_path: Path):
@@ -192,13 +190,17 @@ async def test_a_full_store_refuses_in_one_line_and_counts_models_too(tmp_path: 
     assert await store.take_in(PAYER, ROWS, Canary(), N), "what is here already needs no room"
 
 
+READ = {"source": DatasetStore.rows, "marks": DatasetStore.marks, "training": DatasetStore.training_file}
+
+
+@pytest.mark.parametrize("name", READ)
 @pytest.mark.parametrize("damage", ["flip", "cut", "swap", "other seed"])
-async def test_what_is_not_as_it_was_written_is_refused(tmp_path: Path, damage: str):
+async def test_what_is_not_as_it_was_written_is_refused(tmp_path: Path, damage: str, name: str):
     """K4."""
     store = open_store(tmp_path)
     key = await take_in_planted(store)
-    other = await store.take_in(PAYER, OTHER_ROWS, Canary(), N)
-    source = tmp_path / "datasets" / key.folder / "source.sealed"
+    other = await take_in_planted(store, plant_marks(OTHER_ROWS), OTHER_ROWS)
+    source = tmp_path / "datasets" / key.folder / f"{name}.sealed"
     sealed = source.read_bytes()
     seed = SEED
     if damage == "flip":
@@ -206,35 +208,36 @@ async def test_what_is_not_as_it_was_written_is_refused(tmp_path: Path, damage: 
     elif damage == "cut":
         source.write_bytes(sealed[:5])
     elif damage == "swap":
-        source.write_bytes((tmp_path / "datasets" / other.folder / "source.sealed").read_bytes())
+        source.write_bytes((tmp_path / "datasets" / other.folder / source.name).read_bytes())
     else:
         seed = digest("another master seed")
     with pytest.raises(BadInput, match="another master seed, or is damaged"):
-        await DatasetStore(tmp_path / "datasets", derive_dataset_key(seed), max_bytes=1 << 30).load(key)
+        await READ[name](DatasetStore(tmp_path / "datasets", derive_dataset_key(seed), max_bytes=1 << 30), key)
 
 
 async def test_what_a_crash_left_unfinished_is_swept_at_the_start(tmp_path: Path):
     """K7."""
     key = await take_in_planted(open_store(tmp_path))
-    unfinished = tmp_path / "datasets" / key.folder / ".planted.sealed.unfinished"
+    unfinished = tmp_path / "datasets" / key.folder / ".marks.sealed.unfinished"
     unfinished.write_bytes(b"half")
     store = open_store(tmp_path)
     assert not unfinished.exists()
-    assert await store.load(key)
+    assert await store.marks(key)
 
 
-async def test_many_datasets_are_not_all_kept_in_memory(tmp_path: Path):
-    store = open_store(tmp_path, max_loaded_bytes=3 * dataset_store._estimate_bytes(PLANTED))
+async def test_many_marks_are_not_all_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dataset_store, "MAX_LOADED", 3)
+    store = open_store(tmp_path)
     keys = []
     for i in range(6):
         rows = generate_rows(300, seed=10 + i)
         keys.append(await take_in_planted(store, plant_marks(rows), rows))
-    held = [await store.load(key) for key in keys]
-    assert [store._loaded.get(key) for key in keys[:3]] == [None] * 3
-    assert await store.load(keys[-1]) is held[-1]
-    first, second = await asyncio.gather(store.load(keys[0]), store.load(keys[0]))
+    held = [await store.marks(key) for key in keys]
+    assert list(store._loaded) == keys[3:]
+    assert await store.marks(keys[-1]) is held[-1]
+    first, second = await asyncio.gather(store.marks(keys[0]), store.marks(keys[0]))
     assert first is second
-    assert first.training_file == held[0].training_file
+    assert first == held[0]
 
 
 @pytest.mark.parametrize("found", ["a file", "a damaged record"])

@@ -169,6 +169,18 @@ def test_a_pipe_that_nobody_reads_drops_lines_and_holds_nobody_up(pipe: tuple[in
     assert numbers == sorted(set(numbers))
 
 
+def test_a_full_disk_drops_lines_and_stops_nobody():
+    """O9, K1."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    before = dropped()
+    try:
+        with log_to(full):
+            log.info("a line")
+    finally:
+        os.close(full)
+    assert dropped() == before + 1
+
+
 def test_a_closed_pipe_drops_lines_and_a_process_with_a_stuck_one_still_ends():
     """Complaint 20."""
     program = (

@@ -363,6 +363,11 @@ def test_a_quote_has_the_figures_of_the_protocols_table():
     assert decode_wish(encode_wish(WISH)) == WISH
 
 
+def test_a_daemon_of_another_version_is_not_guessed_at():
+    with pytest.raises(BadInput, match="the validator's quote cannot be read: "):
+        decode_quote(b'{"reward": 1}')
+
+
 def test_where_a_customer_does_not_say_the_validators_preference_holds():
     made = quote(replace(WISH, scheme=None, probes=None))
     assert (made.scheme, made.n, made.k_pay, made.slashing) == ("backdoor", 16, 12, False)

@@ -3,8 +3,9 @@
 Rule kept: nothing that shows a mark of an unsettled task leaves through here: of an answer, only that it came.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +17,7 @@ from validator.journal.codec import SignedTransaction
 from validator.journal.journal import EventStory
 from validator.protocol.events import Event, ProbeAnswered, TaskPlanned, TaskSettled, WeightsProbed
 from validator.protocol.state import Phase, TaskState
-from validator.types import Address, TaskId
+from validator.types import Address, EffectKey, TaskId
 
 SECRET_UNTIL_SETTLED: dict[type[Any], str] = {ProbeAnswered: "text", WeightsProbed: "replies"}
 ON_CHAIN = ("terms", "order", "order_signature")
@@ -24,7 +25,11 @@ ON_CHAIN = ("terms", "order", "order_signature")
 
 
 class Operations:
-    """Reads a running validator. `health` says what `/readyz` says."""
+    """Reads a running validator. `health` says what `/readyz` says.
+
+    `running` are the effects that are being carried out, since when in the loop's time; `refusals` what the contract
+    says against some of them; `waits_for` why no further task is planned now.
+    """
 
     def __init__(
         self,
@@ -33,6 +38,9 @@ class Operations:
         validator: Address,
         journal: Journal,
         states: Callable[[], Mapping[TaskId, TaskState]],
+        running: Callable[[], Mapping[EffectKey, float]],
+        refusals: Callable[[], Mapping[EffectKey, str]],
+        waits_for: Callable[[], str],
         health: Callable[[], Mapping[str, Any]],
         version: str,
     ) -> None:
@@ -40,23 +48,26 @@ class Operations:
         self._validator = validator
         self._journal = journal
         self._states = states
+        self._running = running
+        self._refusals = refusals
+        self._waits_for = waits_for
         self._health = health
         self._version = version
 
     async def status(self) -> dict[str, Any]:
         """Identity, health, money, running tasks and transactions on their way, as JSON."""
-        now_s = time.time()
         running = [state for state in self._states().values() if state.phase is not Phase.CLOSED]
         return {
             "version": self._version,
             "validator": self._validator,
             "contract": self._contract.address,
             "chain_id": self._contract.chain.chain_id,
-            "now_s": now_s,
+            "now_s": time.time(),
             "health": dict(self._health()),
             "stopped": self._journal.stop_reason,
             "money": await self._money(running),
-            "tasks": [self._task(state, now_s) for state in running],
+            "waits_for": self._waits_for(),
+            "tasks": self._describe_tasks(running),
             "closed": _count(state.outcome for state in self._states().values() if state.outcome is not None),
             "transactions": [
                 {
@@ -83,19 +94,20 @@ class Operations:
             return {"account_wei": None, "credit_wei": None, "bonds_wei": locked}
         return {"account_wei": account, "credit_wei": credit, "bonds_wei": locked}
 
-    def _task(self, state: TaskState, now_s: float) -> dict[str, Any]:
-        open_effects = [
-            (story.recorded_at_s, effect.effect.key)
-            for story in self._journal.story(state.task_id)
-            for effect in story.effects
-            if effect.done_at_s is None
-        ]
-        oldest = min(open_effects, default=None)
-        return describe_task(state) | {
-            "payer": state.terms.payer,
-            "oldest_effect": oldest and oldest[1].partition("/")[2],
-            "oldest_effect_age_s": oldest and round(now_s - oldest[0], 1),
-        }
+    def _describe_tasks(self, running: Sequence[TaskState]) -> list[dict[str, Any]]:
+        now_s = asyncio.get_running_loop().time()
+        oldest: dict[str, tuple[float, str]] = {}
+        for key, since_s in sorted(self._running().items(), key=lambda item: item[1]):
+            task_id, _slash, effect = key.partition("/")
+            oldest.setdefault(task_id, (round(now_s - since_s, 1), effect))
+        refused = {key.partition("/")[0]: reason for key, reason in self._refusals().items()}
+        tasks = []
+        for state in running:
+            task = describe_task(state)
+            age_s, effect = oldest.get(task["task_id"]) or (None, None)
+            about = {"payer": state.terms.payer, "refused": refused.get(task["task_id"])}
+            tasks.append(task | about | {"oldest_effect": effect, "oldest_effect_age_s": age_s})
+        return tasks
 
 
 def tell_story(journal: Journal, task_id: TaskId) -> list[dict[str, Any]]:

@@ -233,9 +233,9 @@ class Chain:
         tag = hex((await self.finalized(depth)).number)
         return await self._nodes.agree(read_int, "eth_getTransactionCount", address, tag)
 
-    async def has_nonce(self, address: Address, count: int) -> bool:
-        """Whether that many transactions of `address` are mined, by the word of two nodes."""
-        return await self._nodes.reached(read_int, "eth_getTransactionCount", address, "latest") >= count
+    async def confirmed_nonce(self, address: Address) -> int:
+        """How many transactions of `address` are mined, by the word of two nodes."""
+        return await self._nodes.reached(read_int, "eth_getTransactionCount", address, "latest")
 
     async def code_at(self, address: Address) -> bytes:
         """The code of the contract at `address`, empty where there is none, by the word of two nodes."""

@@ -195,10 +195,9 @@ class TransactionManager:
     async def _start(self) -> None:
         """Take up what a former process left, before anything new: first whether the key is ours alone."""
         known = self._journal.next_nonce()
-        self._mined_count = await self._chain.nonce(self._signer.address)
         # Whoever has sent nothing yet takes over the account as it is.
-        self._next_nonce = known or self._mined_count
-        await self._check_nobody_else(self._mined_count)
+        self._next_nonce = known or await self._chain.confirmed_nonce(self._signer.address)
+        self._mined_count = await self._count_mined()
         for left in self._journal.unfinished():
             if left.attempts:
                 self._flights[left.nonce] = _Flight(
@@ -211,13 +210,16 @@ class TransactionManager:
                 await self._broadcast(flight, flight.last)
 
     async def _turn(self) -> bool:
-        """Send what waits, look, and push what does not move; whether anything has changed."""
+        """Look, push what does not move, and send what waits; whether anything has changed.
+
+        What was sent is followed whether or not anything new can be signed (H7).
+        """
         before = len(self._flights), len(self._queue)
+        if self._flights:
+            await self._look()
         while self._queue and sum(flight.mined is None for flight in self._flights.values()) < MAX_IN_FLIGHT:
             await self._admit(self._queue[0])
             self._queue.popleft()
-        if self._flights:
-            await self._look()
         return before != (len(self._flights), len(self._queue))
 
     # --- sending
@@ -243,8 +245,7 @@ class TransactionManager:
             intent.fulfil(refusal)
             return
         fees = await self._chain.fees()
-        mined_count = await self._chain.nonce(self._signer.address)
-        await self._check_nobody_else(mined_count)
+        mined_count = await self._count_mined()
         nonce = self._journal.reserve_nonce(intent.key, max(mined_count, self._next_nonce))
         self._next_nonce = max(self._next_nonce, nonce + 1)
         self._unsigned[intent.key] = nonce
@@ -383,8 +384,7 @@ class TransactionManager:
                 intent.deadline.look(head.timestamp_s)
 
     async def _follow_all(self) -> None:
-        self._mined_count = await self._chain.nonce(self._signer.address)
-        await self._check_nobody_else(self._mined_count)
+        self._mined_count = await self._count_mined()
         final_number = await self._find_final_number()
         for flight in sorted(self._flights.values(), key=lambda flight: flight.nonce):
             await self._follow(flight, final_number)
@@ -489,13 +489,17 @@ class TransactionManager:
         del self._flights[flight.nonce]
         self._queue.extend(flight.waiting)
 
-    async def _check_nobody_else(self, mined_count: int) -> None:
-        if mined_count <= self._next_nonce or not await self._chain.has_nonce(self._signer.address, mined_count):
-            return
-        self._stop_for_good(
-            f"the chain has {mined_count} transactions of {self._signer.address}, this journal knows of "
-            f"{self._next_nonce}"
-        )
+    async def _count_mined(self) -> int:
+        """As one node says; where that is more than was ever sent, as two nodes say, and that is the end."""
+        count = await self._chain.nonce(self._signer.address)
+        if count > self._next_nonce:
+            count = await self._chain.confirmed_nonce(self._signer.address)
+        if count > self._next_nonce:
+            self._stop_for_good(
+                f"the chain has {count} transactions of {self._signer.address}, "
+                f"this journal knows of {self._next_nonce}"
+            )
+        return count
 
     def _stop_for_good(self, finding: str) -> None:
         reason = f"{finding}: another program uses the key, or the journal is an old copy"

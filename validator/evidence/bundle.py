@@ -23,7 +23,7 @@ from validator.evidence.fields import (
     Word,
     write_probability,
 )
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedMarks
 from validator.protocol.commitment import MAX_HEAD_WORDS, MAX_PROOF_LENGTH, Row, hash_replies, keccak
 from validator.protocol.state import Answer, TaskState
 from validator.protocol.verdict import Thresholds, Verdict, Zone
@@ -31,7 +31,8 @@ from validator.protocol.wire import strict_json
 from validator.types import Address, Hash32
 
 SCHEMA: Final = "touchstone-bundle/1"
-MAX_BUNDLE_BYTES = 64 << 20
+MAX_BUNDLE_BYTES = 80 << 20
+"""64 rows of a MiB, the longest that a dataset may have, 64 replies of 64 KiB, and room for the rest."""
 MAX_MARKS = 64
 MAX_CANDIDATES = 64
 NULL_HYPOTHESIS: Final = "the model that answered is independent of the secret draws of these marks"
@@ -195,7 +196,7 @@ class Bundle(Part):
 
 def build_bundle(
     state: TaskState,
-    planted: PlantedDataset,
+    planted: PlantedMarks,
     verdict: Verdict,
     *,
     chain_id: int,
@@ -229,11 +230,11 @@ def build_bundle(
             MarkedRow(
                 prompt=mark.row.prompt,
                 response=mark.row.response,
-                proof=tuple(proof),
+                proof=proof,
                 candidates=mark.draw.candidates,
                 picks=mark.draw.picks,
             )
-            for mark, proof in zip(planted.marks, planted.proofs(), strict=True)
+            for mark, proof in zip(planted.marks, planted.mark_proofs, strict=True)
         ),
         probe_order=tuple(range(len(state.answers)) if probe_order is None else probe_order),
         replies=tuple(map(Reply.of, state.answers)),

@@ -4,6 +4,7 @@ Rules kept: a bundle of a task that is not settled shows its marks (protocol, in
 each step may be made again, after a crash or on a disk that was full.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from validator.sealed_files import SealedFiles
 from validator.types import Hash32
 
 PUBLIC, SEALED = ".json", ".sealed"
+_NAME = re.compile(r"0x([0-9a-f]{64})\.json")
 
 
 class BundleLost(Fatal):
@@ -76,7 +78,8 @@ class BundleStore:
 
     def hashes(self) -> list[Hash32]:
         """Of all public bundles, ascending."""
-        return sorted(Hash32(bytes.fromhex(path.stem[2:])) for path in self._public.glob("0x*" + PUBLIC))
+        names = (_NAME.fullmatch(path.name) for path in self._public.iterdir())
+        return sorted(Hash32(bytes.fromhex(name[1])) for name in names if name)
 
     def check(self, expected: Iterable[Hash32]) -> Damage:
         """Read everything that should be there, public or still pending (O8); seconds of work, for a thread."""

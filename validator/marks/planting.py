@@ -6,7 +6,7 @@ Rule kept: what no honest miner could learn is refused here, before any chain ac
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from validator.errors import BadInput
@@ -33,16 +33,21 @@ def compute_min_rows(n: int) -> int:
 
 
 @dataclass(frozen=True)
-class PlantedDataset:
-    """D_train with what the validator must remember of it; marks stand in ascending order of their row leaves."""
+class PlantedMarks:
+    """What probing, judging and proving need of a planted dataset; small, however large the dataset is.
 
-    rows: tuple[Row, ...]
+    Marks stand in ascending order of their row leaves; `mark_proofs` are their Merkle proofs in `dataset_root`.
+    `source_prompts` are the marked rows' prompts as the customer wrote them.
+    """
+
     scheme: Scheme
     source_data_hash: bytes
     dataset_salt: Hash32
     marks: tuple[Mark, ...]
     mark_hashes: tuple[RowHashes, ...]
-    tree: MerkleTree
+    mark_proofs: tuple[tuple[Hash32, ...], ...]
+    source_prompts: tuple[str, ...]
+    dataset_root: Hash32
     generator: str
 
     @cached_property
@@ -54,13 +59,19 @@ class PlantedDataset:
         """The exact bound p0 of each probe, in the order of the marks."""
         return tuple(mark.draw.p0 for mark in self.marks)
 
+
+@dataclass(frozen=True)
+class PlantedDataset(PlantedMarks):
+    """D_train, and what the validator must remember of it."""
+
+    rows: tuple[Row, ...]
+
     @cached_property
     def training_file(self) -> bytes:
         return encode_training_file(self.rows)
 
-    def proofs(self) -> list[list[Hash32]]:
-        """A Merkle proof for each mark."""
-        return [self.tree.proof(hashes.leaf) for hashes in self.mark_hashes]
+    def without_rows(self) -> PlantedMarks:
+        return PlantedMarks(**{field.name: getattr(self, field.name) for field in fields(PlantedMarks)})
 
 
 def hash_source_data(rows: Sequence[Row]) -> bytes:
@@ -126,13 +137,17 @@ def plant(
         raise BadInput("a marked row equals another row of the dataset (D2)")
     all_hashes = [hash_row(salt, row, scheme.w) for row in planted]
     ordered = sorted(marks, key=lambda mark: all_hashes[mark.row_index].leaf)
+    mark_hashes = tuple(all_hashes[mark.row_index] for mark in ordered)
+    tree = MerkleTree(hashes.leaf for hashes in all_hashes)
     return PlantedDataset(
-        rows=tuple(planted),
         scheme=scheme,
         source_data_hash=source_data_hash,
         dataset_salt=salt,
         marks=tuple(ordered),
-        mark_hashes=tuple(all_hashes[mark.row_index] for mark in ordered),
-        tree=MerkleTree(hashes.leaf for hashes in all_hashes),
+        mark_hashes=mark_hashes,
+        mark_proofs=tuple(tuple(tree.proof(hashes.leaf)) for hashes in mark_hashes),
+        source_prompts=tuple(rows[mark.row_index].prompt for mark in ordered),
+        dataset_root=tree.root,
         generator=scorer.identity,
+        rows=tuple(planted),
     )

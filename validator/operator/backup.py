@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from validator.customer.daemon import SOCKET
@@ -49,18 +50,20 @@ def run_backup(*, config: Path, directory: Path) -> None:
     if directory.exists():
         raise BadInput(f"{directory} is there already: name a new directory")
     unfinished = directory.with_name(f".{directory.name}.unfinished")
+    os.umask(0o077)
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        (unfinished / STATE).mkdir(mode=0o700, parents=True)
-        unfinished.chmod(0o700)
-        (unfinished / KEYS).mkdir(mode=0o700)
-        hint = _copy_journal(settings, unfinished)
-        _copy_state(settings.state.directory, unfinished / STATE, settings.state.journal_place)
-        _copy_private(config, unfinished / "touchstone.toml")
-        _copy_keys(settings, unfinished / KEYS)
-        write_whole(unfinished / "README", README.format(journal=hint), mode=0o600)
-        _write_sums(unfinished)
-        unfinished.rename(directory)
+        with ExitStack() as on_failure:
+            on_failure.callback(shutil.rmtree, unfinished, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            (unfinished / STATE).mkdir(parents=True)
+            (unfinished / KEYS).mkdir()
+            hint = _copy_journal(settings, unfinished)
+            _copy_state(settings.state.directory, unfinished / STATE, settings.state.journal_place)
+            _copy(config, unfinished / "touchstone.toml")
+            _copy_keys(settings, unfinished / KEYS)
+            write_whole(unfinished / "README", README.format(journal=hint), mode=0o600)
+            _write_sums(unfinished)
+            unfinished.rename(directory)
     except OSError as error:
         raise BadInput(f"cannot copy {error.filename or directory}: {error.strerror}") from error
     files = sum(1 for _ in _files(directory))
@@ -87,25 +90,25 @@ def _copy_state(state: Path, target: Path, journal: Path | str) -> None:
         is_journals = companions is not None and str(path).startswith(companions)
         if relative.parts[0] in LEFT_OUT or is_journals or path.name.startswith("."):
             continue
-        (target / relative).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
         try:
-            _copy_private(path, target / relative)
+            _copy(path, target / relative)
         except FileNotFoundError:
             continue
 
 
 def _copy_keys(settings: Settings, target: Path) -> None:
     keys = settings.keys
-    _copy_private(keys.master_seed_file, target / "master_seed")
+    _copy(keys.master_seed_file, target / "master_seed")
     for path in (keys.keystore, keys.key_file):
         if path is not None and path.is_dir():
             for file in _files(path):
-                _copy_private(file, target / file.name)
+                _copy(file, target / file.name)
         elif path is not None:
-            _copy_private(path, target / path.name)
+            _copy(path, target / path.name)
 
 
-def _copy_private(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     with (
         source.open("rb") as file,
         os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy,

@@ -7,7 +7,7 @@ and only where none says anything by the newest block.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -44,14 +44,14 @@ class Finding:
     is_fatal: bool
 
 
-async def run_checks(settings: Settings, *, open_tasks: int = 0, has_journal: bool = False) -> list[Finding]:
+async def run_checks(settings: Settings, *, open_tasks: int = 0, without: Container[str] = ()) -> list[Finding]:
     """Every check, in the order of what depends on what.
 
     `open_tasks` have their bonds already, and must be finished whatever is found (O3): with any, too little money is
-    not fatal. `has_journal` is for whoever has opened the journal and looked at it.
+    not fatal. `without` names checks to leave out: what the caller has looked at itself, such as an open journal.
     """
     async with AsyncExitStack() as stack:
-        checks = _Checks(settings, stack, open_tasks)
+        checks = _Checks(settings, stack, open_tasks, without)
         for number, url in enumerate(settings.network.rpc_urls, 1):
             await checks.make(f"node {number}", partial(checks.node, url), "start it, or correct network.rpc_urls")
         is_new_money_fatal = open_tasks == 0
@@ -66,10 +66,10 @@ async def run_checks(settings: Settings, *, open_tasks: int = 0, has_journal: bo
             "gas", checks.gas, "send ether to the key, or lower tasks.in_flight", is_fatal=is_new_money_fatal
         )
         await checks.make("state", checks.directory, "correct state.directory")
-        if not has_journal:
-            await checks.make("journal", checks.journal, "restore the newest state, or take a new key")
+        await checks.make("journal", checks.journal, "restore the newest state, or take a new key")
         await checks.make("clock", checks.clock, "set this machine's clock (NTP), or name nodes that are right")
-        await checks.make("generator", checks.generator, "correct [generator] or [model_work]")
+        if not open_tasks:  # They are marked already, and a restart must not keep them waiting.
+            await checks.make("generator", checks.generator, "correct [generator] or [model_work]")
         await checks.make("cost", checks.cost, "raise tasks.min_reward_wei", is_fatal=False)
         return checks.findings
 
@@ -81,10 +81,11 @@ class _NotChecked(TouchstoneError):
 class _Checks:
     """The checks, and what earlier ones have found for later ones. Each returns what it found, or raises."""
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack, open_tasks: int) -> None:
+    def __init__(self, settings: Settings, stack: AsyncExitStack, open_tasks: int, without: Container[str]) -> None:
         self.findings: list[Finding] = []
         self._settings = settings
         self._stack = stack
+        self._without = without
         self._places = max(0, settings.tasks.in_flight - open_tasks)
         self._nodes: list[Chain] = []
         self._chain: Chain | None = None
@@ -93,6 +94,8 @@ class _Checks:
         self._seed: bytes | None = None
 
     async def make(self, name: str, check: Callable[[], Awaitable[str]], remedy: str, *, is_fatal: bool = True) -> None:
+        if name in self._without:
+            return
         try:
             finding = Finding(name, True, await check(), "", is_fatal)
         except _NotChecked as error:

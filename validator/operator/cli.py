@@ -1,5 +1,6 @@
 """`touchstone validator`: parse and hand over. Imports that are slow happen inside the command that needs them."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ validator_app = typer.Typer(help="Run a validator, and look after one.", no_args
 
 Config = Annotated[Path, typer.Option(envvar="TOUCHSTONE_CONFIG", help="The validator's configuration.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
+JsonAnswer = Annotated[Path | None, typer.Option("--json", help="Write the answer as JSON to this file, or to -.")]
 
 
 @validator_app.command("init")
@@ -74,9 +76,7 @@ def validator_run(
     config: Config,
     history_is_lost: Annotated[
         bool,
-        typer.Option(
-            "--history-is-lost", help="Begin anew with a key that was at work; what it left is given up."
-        ),
+        typer.Option("--history-is-lost", help="Begin anew with a key that was at work; what it left is given up."),
     ] = False,
 ) -> None:
     """Run the validator until SIGTERM or Ctrl-C; exit status 0 then. Everything that matters survives any other end."""
@@ -92,3 +92,44 @@ def validator_resume(config: Config) -> None:
         from validator.operator.run import run_resume
 
         run_resume(config)
+
+
+@validator_app.command("status")
+def validator_status(
+    config: Annotated[
+        Path | None, typer.Option(envvar="TOUCHSTONE_CONFIG", help="The validator's configuration: names its socket.")
+    ] = None,
+    socket: Annotated[Path | None, typer.Option(help="The validator's control socket, in place of --config.")] = None,
+    json_file: JsonAnswer = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+) -> None:
+    """Tasks with their deadlines, money, transactions on their way, and health of a running validator."""
+    with interruptible():
+        from validator.customer.daemon import Place
+        from validator.operator.status import run_status
+
+        asyncio.run(run_status(place=Place(config, socket), json_file=json_file, is_watching=watch))
+
+
+@validator_app.command("replay")
+def validator_replay(
+    task_id: Annotated[str, typer.Argument(help="The task's id, 0x and 64 hex digits.")],
+    config: Config,
+    json_file: JsonAnswer = None,
+) -> None:
+    """Tell what happened to one task and what was done about it, whether the validator runs or not."""
+    with interruptible():
+        from validator.operator.replay import run_replay
+
+        asyncio.run(run_replay(task_id=task_id, config=config, json_file=json_file))
+
+
+@validator_app.command("backup")
+def validator_backup(
+    directory: Annotated[Path, typer.Argument(help="A new directory for the copy.")], config: Config
+) -> None:
+    """Copy journal, datasets, evidence, configuration, keystore and master seed, while the validator runs or not."""
+    with interruptible():
+        from validator.operator.backup import run_backup
+
+        run_backup(config=config, directory=directory)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from validator.amounts import parse_ether
 from validator.files import check_writable, write_whole
@@ -21,11 +20,8 @@ from validator.settings_file import load_settings
 def run_init(directory: Path, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Make a validator's directory and say what comes next; BadInput if there is one."""
     new = create_validator(directory, values)
-    # Addresses and paths are for copying: never wrapped, coloured or read as markup.
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"the key {new.address}, a master seed and {new.config} are in {new.directory}")
-    for line in next_steps(new):
-        console.print(line)
+    for line in (f"the key {new.address}, a master seed and {new.config} are in {new.directory}", *next_steps(new)):
+        _console().print(line)
 
 
 def run_check(config: Path, json_file: Path | None) -> bool:
@@ -42,15 +38,17 @@ def run_check(config: Path, json_file: Path | None) -> bool:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """A table for people; a finding that is not fatal is a warning."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for column in ("", "name"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("detail", overflow="fold")
+    """A line for each; a finding that is not fatal is a warning."""
+    width = max(len(finding.name) for finding in findings)
     for finding in findings:
         mark = "ok" if finding.ok else "WRONG" if finding.is_fatal else "warning"
-        table.add_row(mark, finding.name, finding.detail + (f" -> {finding.remedy}" if finding.remedy else ""))
-    Console(highlight=False, markup=False).print(table)
+        way_out = f": {finding.remedy}" if finding.remedy else ""
+        _console().print(f"{mark:<7}  {finding.name:<{width}}  {finding.detail}{way_out}")
+
+
+def _console() -> Console:
+    # Addresses and paths are for copying: never wrapped, coloured or read as markup.
+    return Console(soft_wrap=True, highlight=False, markup=False)
 
 
 def run_deposit(config: Path, amount: str) -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from validator.edges.key_files import SEED_BYTES, create_keystore, create_private
 from validator.edges.keys import CURVE_ORDER, LocalSigner, SecretBytes
-from validator.errors import BadInput
+from validator.errors import BadInput, first_problem
 from validator.settings import Settings
 from validator.types import Address
 
@@ -51,6 +51,7 @@ def create_validator(directory: Path, values: Mapping[str, Mapping[str, Any]]) -
     for name in (CONFIG, KEYSTORE, PASSWORD, SEED):
         if (directory / name).exists():
             raise BadInput(f"{directory / name} is there already: nothing was written, since a lost key is a lost node")
+    _check_values(values)
     secret = SecretBytes((secrets.randbelow(CURVE_ORDER - 1) + 1).to_bytes(32, "big"))
     password = secrets.token_urlsafe(32)
     create_private(directory / PASSWORD, password + "\n")
@@ -66,6 +67,21 @@ def create_validator(directory: Path, values: Mapping[str, Mapping[str, Any]]) -
     return NewValidator(directory, LocalSigner(secret).address)
 
 
+def _check_values(values: Mapping[str, Mapping[str, Any]]) -> None:
+    """BadInput for what the configuration would not take, before anything is written."""
+    for name, given in values.items():
+        try:
+            _table(name).model_validate({key: value for key, value in given.items() if value is not None})
+        except ValidationError as error:
+            mistakes = [mistake for mistake in error.errors() if mistake["type"] not in ("missing", "settings")]
+            if mistakes:
+                raise BadInput(f"{name}.{first_problem(mistakes)}") from None
+
+
+def _table(name: str) -> type[BaseModel]:
+    return cast(type[BaseModel], Settings.model_fields[name].annotation)
+
+
 def write_config(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """The annotated TOML: keys with a value as they are, others behind a #, with their default."""
     parts = [
@@ -74,8 +90,8 @@ def write_config(tables: Mapping[str, Mapping[str, Any]]) -> str:
             "environment (TOUCHSTONE_<TABLE>__<KEY>) wins over this file; paths are relative to it."
         )
     ]
-    for name, field in Settings.model_fields.items():
-        table = cast(type[BaseModel], field.annotation)
+    for name in Settings.model_fields:
+        table = _table(name)
         lines = [_comment((table.__doc__ or "").splitlines()[0]), f"[{name}]"]
         for key, described in table.model_fields.items():
             lines += ["", _comment(described.description or ""), _assign(key, described, tables.get(name, {}))]

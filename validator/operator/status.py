@@ -44,10 +44,12 @@ def render_status(status: Mapping[str, Any]) -> Group:
         f"contract  {status['contract']} on chain {status['chain_id']}",
         f"health    {'ready' if health.get('is_ok') else f'not ready: {health}'}",
         *(f"{name:<10}{_amount(status['money'][f'{name}_wei'])}" for name in ("account", "credit", "bonds")),
+        f"next task {status['waits_for'] or 'being planned'}",
         f"closed    {', '.join(f'{count} {outcome}' for outcome, count in status['closed'].items()) or 'none yet'}",
     ]
     if status["stopped"]:
         lines.insert(0, f"STOPPED: {status['stopped']}")
+    lines += [f"REFUSED   {task['task_id']}: {task['refused']}" for task in status["tasks"] if task["refused"]]
     parts: list[Text | Table] = [Text("\n".join(lines))]
     if status["tasks"]:
         parts.append(

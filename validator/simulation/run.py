@@ -15,7 +15,7 @@ from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.executor import FAILED_STATUS
 from validator.journal import Identity, Journal
-from validator.marks.planting import PlantedDataset
+from validator.marks.planting import PlantedDataset, PlantedMarks
 from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets, derive_journal_key
 from validator.model_work import Children
@@ -162,7 +162,7 @@ async def _plan_task(
         validator=world.validator.address,
         miner=world.miners[name].address,
         miner_epoch=miner.epoch,
-        dataset_root=planted.tree.root,
+        dataset_root=planted.dataset_root,
     )
     scheme = planted.scheme
     terms = build_terms(
@@ -178,7 +178,7 @@ async def _plan_task(
         validator=world.validator.address,
         miner=world.miners[name].address,
         miner_epoch=miner.epoch,
-        dataset_root=planted.tree.root,
+        dataset_root=planted.dataset_root,
     )
     order = OrderMessage(
         validator=world.validator.address,
@@ -210,8 +210,11 @@ class _OneDataset:
 
     planted: PlantedDataset
 
-    async def of(self, _state: TaskState) -> PlantedDataset:
+    async def marks(self, _state: TaskState) -> PlantedMarks:
         return self.planted
+
+    async def training_file(self, _state: TaskState) -> bytes:
+        return self.planted.training_file
 
 
 async def _note_nothing(_state: TaskState) -> None:

@@ -47,7 +47,7 @@ def settled_task(hits: int = 15, scheme: Scheme = Canary(), **changes: Any) -> T
         validator=VALIDATOR,
         miner=MINER,
         miner_epoch=1,
-        dataset_root=planted.tree.root,
+        dataset_root=planted.dataset_root,
         marks_hash=planted.marks_hash,
         salt=SALT,
     )
@@ -58,7 +58,7 @@ def settled_task(hits: int = 15, scheme: Scheme = Canary(), **changes: Any) -> T
         k_pay=thresholds.k_pay,
         k_slash=thresholds.k_slash,
         max_tokens=scheme.max_tokens,
-        dataset_root=planted.tree.root,
+        dataset_root=planted.dataset_root,
         commitment=commitment,
     )
     answers = tuple(

@@ -108,7 +108,7 @@ def test_no_number_is_a_float_or_needs_more_than_53_bits():
         (DATA + b"\n", "canonical form"),
         (DATA.replace(b'":', b'": ', 1), "canonical form"),
         (DATA.replace(b"{", b'{"schema":"touchstone-bundle/1",', 1), "a key stands twice"),
-        (b" " * (MAX_BUNDLE_BYTES + 1), "longer than 64 MiB"),
+        (b" " * (MAX_BUNDLE_BYTES + 1), "longer than 80 MiB"),
         (with_("schema", "touchstone-bundle/2"), "schema"),
         (with_("extra", 1), "extra"),
         (with_("chain_id", 2**53), "chain_id"),

@@ -49,6 +49,8 @@ def test_after_it_the_bundle_is_a_file_named_by_its_hash(directory: Path, store:
     store.write_pending(DATA)
     store.publish(HASH)
     assert (directory / f"{NAME}.json").read_bytes() == DATA == store.read(HASH)
+    for other in ("0xnote.json", "README", "0x" + "A" * 64 + ".json"):
+        (directory / other).write_text("an operator's own")
     assert store.hashes() == [HASH]
     assert list((directory / "pending").iterdir()) == []
 

@@ -11,7 +11,7 @@ from validator.errors import BadInput
 from validator.marks.planting import PlantedDataset, check_learnable, find_markable, hash_source_data, plant
 from validator.marks.schemes import Backdoor, Canary
 from validator.marks.secrets import Secrets
-from validator.protocol.commitment import Row, hash_marks, hash_row, verify_proof
+from validator.protocol.commitment import MerkleTree, Row, hash_marks, hash_row, verify_proof
 from validator.protocol.wire import parse_training_file
 
 ROWS = generate_rows(300, seed=1)
@@ -30,8 +30,8 @@ def test_the_same_seed_contract_payer_and_data_give_the_same_bytes():
     """P5: one dataset is always offered byte-identical, or the marks show by comparison."""
     again = plant_canaries()
     assert again.training_file == PLANTED.training_file
-    assert (again.tree.root, again.marks, again.dataset_salt) == (
-        PLANTED.tree.root,
+    assert (again.dataset_root, again.marks, again.dataset_salt) == (
+        PLANTED.dataset_root,
         PLANTED.marks,
         PLANTED.dataset_salt,
     )
@@ -58,17 +58,17 @@ def test_any_other_seed_chain_contract_payer_or_data_give_other_marks(other):
 def test_the_tree_covers_all_rows():
     leaves = [hash_row(PLANTED.dataset_salt, row, 4).leaf for row in PLANTED.rows]
     assert len(leaves) == 300
-    assert all(verify_proof(PLANTED.tree.root, leaf, PLANTED.tree.proof(leaf)) for leaf in leaves)
+    assert MerkleTree(leaves).root == PLANTED.dataset_root
 
 
 def test_marks_and_their_hashes_stand_in_ascending_order_of_row_leaves():
     leaves = [hashes.leaf for hashes in PLANTED.mark_hashes]
     assert leaves == sorted(set(leaves))
     assert PLANTED.marks_hash == hash_marks(leaves)
-    for mark, hashes, proof in zip(PLANTED.marks, PLANTED.mark_hashes, PLANTED.proofs(), strict=True):
+    for mark, hashes, proof in zip(PLANTED.marks, PLANTED.mark_hashes, PLANTED.mark_proofs, strict=True):
         assert PLANTED.rows[mark.row_index] == mark.row
         assert hashes == hash_row(PLANTED.dataset_salt, mark.row, 4)
-        assert verify_proof(PLANTED.tree.root, hashes.leaf, proof)
+        assert verify_proof(PLANTED.dataset_root, hashes.leaf, proof)
 
 
 def test_the_training_file_is_the_planted_rows():

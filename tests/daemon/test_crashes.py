@@ -1,0 +1,81 @@
+"""Killed at any boundary, and once more while it recovers, a validator ends as if nothing had happened.
+
+`echo paid --at 57,12 | python -m tests.daemon.crashes` tells the story of one case again.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tests.daemon.scenarios import SCENARIOS
+
+Lives = Callable[[str], list[dict[str, Any]]]
+
+POINTS = dict.fromkeys(SCENARIOS, 100) | {"no-accept": 38, "late": 40}
+"""How many different boundaries each scenario has at least."""
+SHARDS = 4
+STRIDE = 9
+"""Of the boundaries of a recovery, those at which it is killed again: one in so many, others for each first crash."""
+
+
+@pytest.fixture(scope="session")
+def lives() -> Iterator[Lives]:
+    command = [sys.executable, "-m", "tests.daemon.crashes"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers, questions = process.stdout, process.stdin
+
+        def live(line: str) -> list[dict[str, Any]]:
+            questions.write(f"{line}\n".encode())
+            return [json.loads(answer) for answer in iter(answers.readline, b"\n")]
+
+        yield live
+        process.stdin.close()
+
+
+def find_differences(scenario: str, crashed: Sequence[dict[str, Any]], uncrashed: dict[str, Any]) -> list[str]:
+    """A line for each case that did not end as the uncrashed one, with what tells its story again."""
+    wrong = []
+    for case in crashed:
+        at = ",".join(map(str, case["crashes"]))
+        problem = case.get("failure") or case["violations"] or (case["end"] != uncrashed["end"] and case["end"])
+        if problem:
+            wrong.append(f"{scenario} --at {at} ({case.get('places')}): {problem}")
+    return wrong
+
+
+def check_uncrashed(scenario: str, uncrashed: dict[str, Any]) -> None:
+    assert "failure" not in uncrashed, uncrashed["failure"]
+    assert uncrashed["crashes"] == []
+    assert uncrashed["violations"] == []
+    assert set(uncrashed["end"]["outcomes"]) == {SCENARIOS[scenario].outcome}
+    assert all(uncrashed["troubles"])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_wherever_it_is_killed_a_validator_ends_as_if_it_had_not_been(scenario: str, lives: Lives) -> None:
+    """P1, P2, P3, P4, P5, P6, C1, C3, K1, R1, R5: money, chain, journal and verdict are the same, nothing is stuck."""
+    *crashed, uncrashed = lives(scenario)
+    check_uncrashed(scenario, uncrashed)
+    assert find_differences(scenario, crashed, uncrashed) == []
+    assert len({tuple(case["places"]) for case in crashed}) >= POINTS[scenario]
+
+
+def test_there_are_a_thousand_different_moments_to_be_killed_at() -> None:
+    assert sum(POINTS.values()) >= 1_000
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_killed_again_while_it_recovers_a_validator_ends_the_same(scenario: str, shard: int, lives: Lives) -> None:
+    """P1: more than 10,000 pairs of moments over all scenarios."""
+    *crashed, uncrashed = lives(f"{scenario} --shard {shard}/{SHARDS} --double {STRIDE}")
+    check_uncrashed(scenario, uncrashed)
+    assert find_differences(scenario, crashed, uncrashed) == []
+    assert sum(len(case["crashes"]) == 2 for case in crashed) >= len(crashed) // 2

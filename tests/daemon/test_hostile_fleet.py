@@ -1,0 +1,70 @@
+"""32 hostile miners beside 8 honest ones: the honest are paid as if alone, and the daemon stays small and quick."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.fleet import BEHAVIOUR_NAMES
+from tests.daemon.live_world import LiveValidator, LiveWorld, MinerWish, open_world
+from validator.config import DEV
+from validator.edges.contract import TaskOpened
+
+HONEST, HONEST_TASKS, HOSTILE = 8, 24, 32
+MAX_RESIDENT_BYTES = 512 << 20
+MAX_LAG_S = 0.25
+
+
+@pytest.mark.parametrize("torture_s", [15.0, pytest.param(300.0, marks=[pytest.mark.soak, pytest.mark.timeout(1_200)])])
+async def test_hostile_miners_cost_neither_the_daemon_nor_honest_miners_anything(
+    tmp_path: Path, torture_s: float
+) -> None:
+    """N1 to N4, N12, N13, N15, N16, P15; complaints 2 and 7."""
+    assert len(BEHAVIOUR_NAMES) == HOSTILE
+    miners = [MinerWish(f"honest-{i}", "lookup") for i in range(HONEST)]
+    miners += [MinerWish(f"hostile-{i}", "lookup", name) for i, name in enumerate(BEHAVIOUR_NAMES)]
+    figures = Figures()
+    async with open_world(tmp_path, miners, DEV.durations, tasks=HOSTILE + HONEST_TASKS) as world:
+        honest = [address for address, wish in world.miners.items() if wish.behaviour is None]
+        await world.hand_in([16] * HOSTILE)
+        validator = await world.start_validator(in_flight=len(miners), per_miner=1, deny=honest)
+        await world.wait_until_open(HOSTILE, validator)
+        await figures.watch(validator, torture_s)
+        await validator.stop()
+        # From here on all of those are busy, so that the others get what comes.
+        await world.hand_in([16] * HONEST_TASKS)
+        validator = await world.start_validator(in_flight=len(miners), per_miner=1)
+        await world.wait_until_closed(HONEST_TASKS, validator)
+        await figures.watch(validator, torture_s)
+        await world.pass_deadlines(validator)
+        await figures.watch(validator, 0)
+        await validator.stop()
+        print(f"resident {figures.resident_bytes >> 20} MiB, loop lag p99.9 {figures.lag_s:.3f} s at most")
+        await _judge(world)
+    assert figures.resident_bytes < MAX_RESIDENT_BYTES
+    assert figures.lag_s < MAX_LAG_S
+
+
+class Figures:
+    """The most that was seen."""
+
+    resident_bytes = 0
+    lag_s = 0.0
+
+    async def watch(self, validator: LiveValidator, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while True:
+            self.resident_bytes = max(self.resident_bytes, validator.resident_bytes())
+            self.lag_s = max(self.lag_s, (await validator.metrics())["touchstone_event_loop_lag_p999_seconds"])
+            if time.monotonic() >= end_s:
+                return
+            await validator.live_for(0.5)
+
+
+async def _judge(world: LiveWorld) -> None:
+    outcomes, expected = await world.outcomes(), await world.expected_outcomes()
+    assert {task: outcome for task, outcome in outcomes.items() if outcome not in expected[task]} == {}
+    assert list(outcomes.values()).count("paid") == HONEST_TASKS
+    served = {event.miner for event in await world.events() if isinstance(event, TaskOpened)}
+    assert {wish.behaviour for address, wish in world.miners.items() if address in served} >= set(BEHAVIOUR_NAMES)
+    assert await world.find_violations() == []
