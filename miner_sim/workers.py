@@ -2,7 +2,7 @@
 
 import asyncio
 
-from validator.child_processes import ChildPool, end_children
+from validator.child_processes import ChildPool
 
 CHILD_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -25,6 +25,5 @@ class Workers:
 
     def close(self) -> None:
         """End every child, in the middle of its work if need be, and wait until it is gone."""
-        self.training.shut_down()
-        self.inference.shut_down()
-        end_children()
+        self.training.close()
+        self.inference.close()

@@ -115,12 +115,20 @@ def test_what_opens_a_strangers_weights_knows_no_secret(name):
     assert strangers(name, *allowed) == set()
 
 
+@pytest.mark.parametrize("name", ["validator.settings", "validator.settings_file"])
+def test_settings_are_read_without_anything_that_they_are_for(name):
+    assert strangers(name, "validator.settings", "validator.config", *FOUNDATION) == set()
+    assert foreign(name) <= {"eth_utils", "pydantic", "pydantic_core", "pydantic_settings"}
+
+
 MAY_USE = {
     "validator.edges.chain": {"validator.edges.keys", "validator.edges.nodes", "validator.edges.rpc_node"},
     "validator.edges.contract": {"validator.edges.chain", "validator.edges.refusals"},
     "validator.edges.key_files": {"validator.edges.keys"},
     "validator.edges.remote_signer": {"validator.edges.keys"},
-    "validator.edges.http": {"validator.edges.exchanges", "validator.edges.miner_url", "validator.edges.tls_pin"},
+    "validator.edges.http": {
+        f"validator.edges.{part}" for part in ("connections", "exchanges", "miner_url", "tls_pin")
+    },
     "validator.edges.miners": {"validator.edges.http", "validator.edges.keys"},
     "validator.edges.openai_server": {"validator.edges.http"},
     "validator.edges.nodes": {"validator.edges.rpc_node"},
@@ -176,9 +184,12 @@ def test_a_foreign_system_has_one_door(library, only):
 
 def test_only_http_uses_aiohttps_client():
     """To strangers; an operator's own nodes, signer and daemon have other clients. Servers use `aiohttp.web`."""
-    own = {"validator.edges.rpc_node", "validator.edges.remote_signer", "validator.control.client"}
+    own = {
+        "validator.control.client",
+        *(f"validator.edges.{edge}" for edge in ("node_clock", "remote_signer", "rpc_node")),
+    }
     harmless = {"web", "AbstractStreamWriter", "BodyPartReader", "HttpProcessingError"}
-    for name in importers("aiohttp") - own - {"validator.edges.http"}:
+    for name in importers("aiohttp") - own - {"validator.edges.http", "validator.edges.connections"}:
         for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 assert not any(is_under(alias.name, "aiohttp") for alias in node.names), name
@@ -222,6 +233,8 @@ LAYERS = [
     ("validator.protocol",),
     (
         "validator.config",
+        "validator.settings",
+        "validator.settings_file",
         "validator.marks",
         "validator.plan",
         "validator.language_model",
@@ -251,8 +264,11 @@ LAYERS = [
     ("validator.driver",),
     ("validator.miner_directory", "validator.lost_events", "validator.history"),
     ("validator.executor", "validator.watcher"),
+    tuple(f"validator.operator.{part}" for part in ("check", "costs", "directory", "wallet")),
     ("validator.app",),
+    ("validator.daemon",),
     ("validator.simulation", "validator.deployment"),
+    ("validator.operator",),
     ("validator.cli",),
 ]
 """Bottom first. `validator.base_model` stands beside them: text and training of the shipped model."""

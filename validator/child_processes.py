@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -99,12 +100,11 @@ class ChildPool:
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._context = _RememberingContext()
         self._executor = self._new_executor()
 
     def _new_executor(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._size, mp_context=multiprocessing.get_context("spawn"), initializer=_live_with_parent
-        )
+        return ProcessPoolExecutor(self._size, mp_context=self._context, initializer=_live_with_parent)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's result. WorkerDied if its process died, WorkFailed if it raised what is not ours."""
@@ -120,20 +120,29 @@ class ChildPool:
         except Exception as error:  # boundary: foreign code ran in the child, and its errors become ours here
             raise WorkFailed(f"{type(error).__name__}: {error}") from error
 
-    def shut_down(self) -> None:
+    def close(self) -> None:
+        """End every child, in the middle of its work if need be, and wait until it is gone."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        for child in self._context.started:
+            child.terminate()
+        for child in self._context.started:
+            child.join(GRACE_SECONDS)
+            if child.is_alive():
+                child.kill()
+                child.join()
 
 
-def end_children() -> None:
-    """End every child of this process, in the middle of its work if need be, and wait until it is gone."""
-    children = multiprocessing.active_children()
-    for child in children:
-        child.terminate()
-    for child in children:
-        child.join(GRACE_SECONDS)
-        if child.is_alive():
-            child.kill()
-            child.join()
+class _RememberingContext(SpawnContext):
+    """Spawns processes, and knows which: an executor does not tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802 - its name there
+        process = SpawnProcess(*args, **kwargs)
+        self.started.append(process)
+        return process
 
 
 def _start(child: multiprocessing.process.BaseProcess, sender: Connection) -> None:

@@ -7,6 +7,7 @@ order of their beginning; whoever sends SIGTERM waits a second, for all that mat
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ class Daemon:
         while True:
             expected = [state.bundle_hash for state in self.node.driver.states.values() if state.bundle_hash]
             damage = await asyncio.to_thread(self.bundles.check, expected)
+            # What a challenge has overtaken; not what was written a moment ago and is not in the journal yet.
+            await asyncio.to_thread(self.bundles.sweep_pending, set(expected), time.time() - EVIDENCE_CHECK_S)
             BUNDLES_MISSING.set(len(damage.missing) + len(damage.corrupt))
             if damage.missing or damage.corrupt:
                 hashes = ["0x" + each.hex() for each in (*damage.missing, *damage.corrupt)]
@@ -177,7 +180,9 @@ async def open_daemon(settings: Settings, *, is_history_lost: bool) -> AsyncIter
 async def _check(settings: Settings, states: Iterable[TaskState]) -> None:
     """What `touchstone validator check` finds, for whoever did not ask; BadInput with the first thing to mend."""
     open_tasks = sum(state.phase is not Phase.CLOSED for state in states)
-    for finding in await run_checks(settings, open_tasks=open_tasks, has_journal=True):
+    # What runs is marked already: a restart must not keep it waiting for a generator.
+    without = {"journal", "generator"} if open_tasks else {"journal"}
+    for finding in await run_checks(settings, open_tasks=open_tasks, without=without):
         if not finding.ok and finding.is_fatal:
             raise BadInput(f"{finding.name}: {finding.detail}: {finding.remedy}")
         if not finding.ok:
@@ -281,7 +286,7 @@ def _assemble(
         retention=Retention(
             store=store,
             states=lambda: driver.states,
-            is_wanted=desk.wants,
+            wanted=desk.wanted,
             model_directory=weights.directory,
             log=directory / "deletions.jsonl",
             keep_days=settings.datasets.keep_days,

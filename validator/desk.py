@@ -6,7 +6,7 @@ the data first, then the request; what becomes of it is read off the tasks that 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from validator.config import Durations
 from validator.dataset_store import MAX_DATASET_BYTES, DatasetKey, DatasetStore
 from validator.edges.contract import Touchstone
 from validator.edges.datasets import parse_rows
-from validator.errors import BadInput
+from validator.errors import BadInput, Transient
 from validator.journal import Journal
 from validator.journal.journal import RequestRow
 from validator.marks.planting import hash_source_data
@@ -27,9 +27,10 @@ from validator.protocol.method import read_method
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.protocol.verdict import Thresholds
 from validator.quotes import Quote, Wish, judge, make_quote
-from validator.request_status import RequestStatus, Stage, explain_task, find_tasks, next_order, request_status
-from validator.retention import has_public_rows, reveal_settled
-from validator.types import Address, Hash32, TaskId
+from validator.request_status import RequestStatus, Stage, explain_task, next_order, request_status
+from validator.retention import reveal_settled
+from validator.task_index import TaskIndex
+from validator.types import Address, Hash32, TaskId, UnixSeconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Desk:
         self._on_request = on_request
         self._rows: dict[Hash32, RequestRow] = {row.request_id: row for row in journal.requests()}
         self._bodies: dict[Hash32, Request] = {}
+        self._ended: set[Hash32] = set()
+        self._intake = asyncio.Lock()
 
     async def quote(self, wish: Wish) -> Quote:
         """BadInput for what cannot be had at all."""
@@ -93,46 +96,52 @@ class Desk:
 
     async def submit(self, request: Request, data: bytes) -> dict[str, Any]:
         """Take a request in; the same once more changes nothing. BadInput with what is wrong with it or its data."""
-        request_id = request.request_id
-        if request_id not in self._rows:
-            if await self._contract.is_sunset():
-                raise BadInput(f"the contract {self._contract.address} opens no new tasks any more")
-            check_request(request, await self._circumstances(request))
-            if request.weights != Weights.NONE:
-                read_method(request.spec)
-            rows = await asyncio.to_thread(_read_data, data, request)
-            await reveal_settled(self._store, self._states())
-            scheme = make_scheme(request.scheme)
-            await self._store.take_in(
-                request.payer, rows, scheme, request.probes, is_reusing_revealed=request.is_reusing_revealed
-            )
-            self._journal.add_request(request_id, encode_request(request))
-            self._refresh()
-            self._on_request()
-        return await self.show(request_id)
+        async with self._intake:  # Credit must not be promised twice.
+            if request.request_id not in self._rows:
+                await self._take_in(request, data)
+        return await self.show(request.request_id)
+
+    async def _take_in(self, request: Request, data: bytes) -> None:
+        if await self._contract.is_sunset():
+            raise BadInput(f"the contract {self._contract.address} opens no new tasks any more")
+        check_request(request, await self._circumstances(request))
+        if request.weights != Weights.NONE:
+            read_method(request.spec)
+        rows = await asyncio.to_thread(_read_data, data, request)
+        await reveal_settled(self._store, self._index())
+        await self._store.take_in(
+            request.payer,
+            rows,
+            make_scheme(request.scheme),
+            request.probes,
+            is_reusing_revealed=request.is_reusing_revealed,
+        )
+        self._journal.add_request(request.request_id, encode_request(request))
+        self._refresh()
+        self._on_request()
 
     async def show(self, request_id: Hash32) -> dict[str, Any]:
         """All about one request, as JSON."""
-        return self._view(self._row(request_id), await self._now_s())
+        return self._view(self._row(request_id), self._index(), await self._now_s())
 
     async def requests(self) -> list[dict[str, Any]]:
         """All about every request, oldest first."""
-        now_s = await self._now_s()
-        return [self._view(row, now_s) for row in self._rows.values()]
+        index, now_s = self._index(), await self._now_s()
+        return [self._view(row, index, now_s) for row in self._rows.values()]
 
     async def cancel(self, request_id: Hash32) -> dict[str, Any]:
         """Plan nothing more for a request; BadInput where it is too late. An attempt that is running goes on."""
-        row, now_s = self._row(request_id), await self._now_s()
-        status = self._status(row, now_s)
+        row, index, now_s = self._row(request_id), self._index(), await self._now_s()
+        status = self._status(row, index, now_s)
         if status.stage.is_final and status.stage is not Stage.CANCELLED:
             raise BadInput(f"the request has ended already: {status.stage}, {status.reason}")
         self._journal.cancel_request(request_id)
         self._refresh()
-        return self._view(self._row(request_id), now_s)
+        return self._view(self._row(request_id), index, now_s)
 
     def model_file(self, request_id: Hash32, name: str) -> Path:
         """A file of the model that was paid for; BadInput if there is none of that name."""
-        state = self._paid_task(self._row(request_id))
+        state = _paid_task(self._index().of_request(self._row(request_id).request_id))
         if state is None:
             raise BadInput("there is no model to fetch: it comes with a task that returns weights and has been paid")
         path = self._model_directory(state.task_id) / name
@@ -142,20 +151,30 @@ class Desk:
 
     def waiting(self, now_s: int) -> Iterator[Waiting]:
         """What can be planned now, in the order of arrival."""
-        for row in self._rows.values():
-            request = self._request(row)
-            tasks = find_tasks(row.request_id, self._states().values())
-            order = next_order(request, tasks, now_s=now_s, **self._obstacles(row))
+        index = self._index()
+        for row, request in self._unended(index, now_s):
+            order = next_order(request, index.of_request(row.request_id), now_s=now_s, **self._obstacles(row, index))
             if order is not None:
                 yield Waiting(request, order)
 
-    def wants(self, key: DatasetKey) -> bool:
-        """Whether a request that has not ended is over this dataset."""
-        now_s = int(time.time())
-        return any(
-            dataset_of(self._request(row)) == key and not self._status(row, now_s).stage.is_final
-            for row in self._rows.values()
-        )
+    def wanted(self) -> set[DatasetKey]:
+        """The datasets of requests that have not ended."""
+        return {dataset_of(request) for _row, request in self._unended(self._index(), int(time.time()))}
+
+    def _unended(self, index: TaskIndex, now_s: int) -> list[tuple[RequestRow, Request]]:
+        """An end is for ever, so whoever has come to one is not looked at again."""
+        found = []
+        for row in self._rows.values():
+            if row.request_id in self._ended:
+                continue
+            if self._status(row, index, now_s).stage.is_final:
+                self._ended.add(row.request_id)
+            else:
+                found.append((row, self._request(row)))
+        return found
+
+    def _index(self) -> TaskIndex:
+        return TaskIndex(self._states().values())
 
     def _refresh(self) -> None:
         self._rows = {row.request_id: row for row in self._journal.requests()}
@@ -171,26 +190,31 @@ class Desk:
             self._bodies[row.request_id] = decode_request(row.body)
         return self._bodies[row.request_id]
 
-    def _status(self, row: RequestRow, now_s: int) -> RequestStatus:
-        tasks = find_tasks(row.request_id, self._states().values())
-        return request_status(self._request(row), tasks, now_s=now_s, **self._obstacles(row))
+    def _status(self, row: RequestRow, index: TaskIndex, now_s: int) -> RequestStatus:
+        tasks = index.of_request(row.request_id)
+        return request_status(self._request(row), tasks, now_s=now_s, **self._obstacles(row, index))
 
-    def _obstacles(self, row: RequestRow) -> dict[str, bool]:
+    def _obstacles(self, row: RequestRow, index: TaskIndex) -> dict[str, bool]:
         """Why no further attempt may be made, whatever Orders are left."""
         request = self._request(row)
-        is_public = has_public_rows(dataset_of(request), self._store, self._states())
+        key = dataset_of(request)
+        record = self._store.record(key)
+        is_public = bool(record and record.revealed) or key in index.public_datasets
         return {
             "is_cancelled": row.cancelled_at_s is not None,
             "is_public": is_public and not request.is_reusing_revealed,
         }
 
-    def _paid_task(self, row: RequestRow) -> TaskState | None:
-        tasks = find_tasks(row.request_id, self._states().values())
-        return next((task for task in tasks if task.outcome == Stage.PAID and task.weights_files), None)
-
     async def _now_s(self) -> int:
-        """Chain time, or the wall clock where it is ahead: blocks of development chains come only when asked for."""
-        return max((await self._contract.chain.head()).timestamp_s, int(time.time()))
+        """Chain time, or the wall clock where it is ahead: blocks of development chains come only when asked for.
+
+        The wall clock alone while no node answers, since what is known must be told then too.
+        """
+        try:
+            chain_time_s = (await self._contract.chain.head()).timestamp_s
+        except Transient:
+            chain_time_s = UnixSeconds(0)
+        return max(chain_time_s, int(time.time()))
 
     async def _free_credit_wei(self, payer: Address) -> int:
         """The payer's credit, less one attempt for each of its requests that has none open and may get one."""
@@ -217,9 +241,10 @@ class Desk:
             used_nonces=used,
         )
 
-    def _view(self, row: RequestRow, now_s: int) -> dict[str, Any]:
-        request, status = self._request(row), self._status(row, now_s)
-        paid = self._paid_task(row)
+    def _view(self, row: RequestRow, index: TaskIndex, now_s: int) -> dict[str, Any]:
+        request, status = self._request(row), self._status(row, index, now_s)
+        tasks = index.of_request(row.request_id)
+        paid = _paid_task(tasks)
         return {
             "request_id": _hex(row.request_id),
             "stage": status.stage,
@@ -239,7 +264,7 @@ class Desk:
             "cancelled_at_s": row.cancelled_at_s,
             "order_nonces": [signed.order.nonce for signed in request.orders],
             "expiry_s": request.orders[-1].order.expiry,
-            "tasks": [describe_task(task) for task in find_tasks(row.request_id, self._states().values())],
+            "tasks": [describe_task(task) for task in tasks],
             "model": None
             if paid is None
             else {
@@ -248,6 +273,11 @@ class Desk:
                 "files": [[file.path, file.size_bytes, _hex(file.sha256)] for file in paid.weights_files],
             },
         }
+
+
+def _paid_task(tasks: Iterable[TaskState]) -> TaskState | None:
+    """The one whose weights the customer gets."""
+    return next((task for task in tasks if task.outcome == Stage.PAID and task.weights_files), None)
 
 
 def dataset_of(request: Request) -> DatasetKey:

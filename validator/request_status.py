@@ -4,7 +4,7 @@ Rules kept: no attempt follows a model that was submitted, because whoever was p
 reason in words (complaint 16 of the users: rewards that stop, and no reason given).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ from validator.amounts import describe_ether
 from validator.orders import Request, SignedOrder
 from validator.protocol.machine import NEVER_OPENED
 from validator.protocol.state import Phase, TaskState
-from validator.types import Hash32, TaskId
+from validator.types import TaskId
 
 
 class Stage(StrEnum):
@@ -42,14 +42,6 @@ class RequestStatus:
     reason: str
     attempts: int
     task_id: TaskId | None
-
-
-def find_tasks(request_id: Hash32, states: Iterable[TaskState]) -> list[TaskState]:
-    """The tasks that serve a request, oldest first."""
-    return sorted(
-        (state for state in states if state.planned.request_id == request_id),
-        key=lambda state: state.planned.validator_nonce,
-    )
 
 
 def next_order(
@@ -106,7 +98,8 @@ def explain_task(state: TaskState) -> str:
     """Where one task stands and where the money is, in words for the payer."""
     terms, miner = state.terms, state.terms.miner
     reward, fee = describe_ether(terms.reward), describe_ether(terms.fee)
-    hits = f"{state.hits} of {terms.n} probes hit (paid from {terms.k_pay}, slashed up to {terms.k_slash})"
+    slashed = f"slashed up to {terms.k_slash}" if terms.slashing else "nobody is slashed"
+    hits = f"{state.hits} of {terms.n} probes hit (paid from {terms.k_pay}, {slashed})"
     back = f"reward and fee, {describe_ether(terms.reward + terms.fee)}, are back in the payer's credit"
     match state.outcome or state.phase:
         case Phase.PLANNED:

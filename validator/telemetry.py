@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from validator.protocol.events import Event, ProbeAnswered, TaskSettled
+from validator.protocol.events import Event, TaskSettled
 from validator.protocol.state import TaskState
 from validator.protocol.verdict import Thresholds
 
@@ -52,7 +52,6 @@ CHAIN_EVENTS_MISSED = Counter(
 TASKS = Gauge("touchstone_tasks", "Tasks by the phase that they are in.", ["phase"])
 VERDICTS = Counter("touchstone_verdicts", "Final settlements by their zone.", ["zone"])
 HITS = Histogram("touchstone_hits", "Hits of settled tasks.", buckets=(0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64))
-PROBES = Counter("touchstone_probes", "Probes answered.")
 EFFECTS_IN_FLIGHT = Gauge("touchstone_effects_in_flight", "Effects that are not done, by kind.", ["kind"])
 OLDEST_EFFECT_SECONDS = Gauge("touchstone_oldest_effect_seconds", "Age of the oldest effect that is not done.")
 
@@ -76,11 +75,8 @@ BUILD_INFO = Gauge("touchstone_build_info", "Always 1; the labels say what runs.
 def count(event: Event, state: TaskState) -> None:
     """An event that is in the journal, and the state that it has led to."""
     EVENTS.labels(type(event).__name__).inc()
-    match event:
-        case ProbeAnswered():
-            PROBES.inc()
-        case TaskSettled(hits=hits):
-            terms = state.terms
-            VERDICTS.labels(Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing).zone(hits)).inc()
-            HITS.observe(hits)
-            FEES_EARNED_WEI.inc(terms.fee)
+    if isinstance(event, TaskSettled):
+        terms = state.terms
+        VERDICTS.labels(Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing).zone(event.hits)).inc()
+        HITS.observe(event.hits)
+        FEES_EARNED_WEI.inc(terms.fee)

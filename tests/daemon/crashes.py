@@ -1,6 +1,6 @@
 """A process that lives through a scenario and dies at every boundary of it, once in each of its children.
 
-    echo SCENARIO [--shard I/N] [--double STRIDE] [--at K1[,K2]] | python -m tests.daemon.crashes
+    echo SCENARIO [--repeats N] [--shard I/N] [--double STRIDE] [--at K1[,K2]] | python -m tests.daemon.crashes
 
 A boundary is in front of and behind each commit of the journal, each broadcast and each request to a miner: `before`, it
 has had no effect; `after`, it has had it and nobody has heard. At each one this process forks. The child is the world in
@@ -22,9 +22,11 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+from zlib import crc32
 
 import sqlalchemy as sa
 import structlog
@@ -34,7 +36,7 @@ from contracts import load_artifact
 from tests.daemon import virtual_time
 from tests.daemon.invariants import describe_end, find_secrets, find_violations
 from tests.daemon.memory_miner import Behaviour
-from tests.daemon.memory_node import Wire
+from tests.daemon.memory_node import FUNCTIONS, Wire
 from tests.daemon.scenarios import SCENARIOS, Trouble
 from tests.daemon.world import World
 from validator.journal.codec import read_transaction
@@ -46,9 +48,6 @@ PATIENCE_S = 60
 DOWN_S = 0.3
 """How long a killed validator is down."""
 
-FUNCTIONS = {
-    function_abi_to_4byte_selector(entry): entry["name"] for entry in filter_abi_by_type("function", load_artifact().abi)
-}
 _TELLING = re.compile(r"[A-Za-z ]+|0x[0-9a-f]{64}/(.+)")
 """Of the values of a statement: kinds, states, and the keys of effects."""
 
@@ -64,6 +63,7 @@ class Story(Wire):
         self.troubles: Sequence[Trouble] = self.scenario.troubles()
         self.count = 0
         """Boundaries since the last crash."""
+        self.seen: Counter[str] = Counter()
         self.crashes: list[tuple[int, str]] = []
         self.is_recording = False
         self.logs: list[str] = []
@@ -87,10 +87,7 @@ class Story(Wire):
     def _reach_wire(self, what: str, content: Any, moment: str) -> None:
         if what == "eth_sendRawTransaction":
             data = read_transaction(bytes.fromhex(content[0][2:])).data
-            function = FUNCTIONS.get(data[:4], "nothing")
-            if function == "settle" and moment == "before":
-                self.world.check_settle_gate()
-            self.reach(f"broadcast {function}", moment)
+            self.reach(f"broadcast {FUNCTIONS.get(data[:4], 'nothing')}", moment)
         elif not what.startswith("eth_"):
             self.reach(self._describe_request(what, content), moment)
 
@@ -140,11 +137,12 @@ class Story(Wire):
             if depth < len(options.at) and self.count == options.at[depth]:
                 self._die(place)
             return
-        is_wanted = (
-            self.count % options.shard[1] == options.shard[0]
-            if depth == 0
-            else depth == 1 and options.double and (self.count + self.crashes[0][0]) % options.double == 0
-        )
+        self.seen[place] += 1
+        is_new = not options.repeats or self.seen[place] <= options.repeats
+        if depth == 0:
+            is_wanted = is_new and crc32(place.encode()) % options.shard[1] == options.shard[0]
+        else:
+            is_wanted = depth == 1 and options.double and (self.count + self.crashes[0][0]) % options.double == 0
         if is_wanted and self._fork():
             self._die(place)
 
@@ -227,6 +225,7 @@ def parse(line: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("--shard", type=lambda text: tuple(map(int, text.split("/"))), default=(0, 1))
+    parser.add_argument("--repeats", type=int, default=0)
     parser.add_argument("--double", type=int, default=0)
     parser.add_argument("--at", type=_numbers)
     return parser.parse_args(line.split())
@@ -251,6 +250,7 @@ def warm_up() -> None:
         async def live() -> None:
             world = await World.create([Behaviour()], Path(directory), clock, Wire())
             (await world.live()).close()
+            await world.contract.chain.aclose()
 
         clock = virtual_time.Clock()
         structlog.configure(processors=[_drop])

@@ -5,6 +5,7 @@ The validator's process may die and come back at any moment; what is here outliv
 
 import asyncio
 import json
+import math
 import random
 import socket
 import sys
@@ -336,10 +337,22 @@ class LiveValidator:
             return False
 
     async def metrics(self) -> dict[str, float]:
-        """Every metric without labels, by its name."""
+        """Every metric without labels, by its name; a bucket of a histogram by name and bound."""
         async with aiohttp.ClientSession() as session, session.get(f"{self._url}/metrics") as answer:
             families = text_string_to_metric_families(await answer.text())
-        return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
+        return {
+            sample.name + sample.labels.get("le", ""): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.labels.keys() <= {"le"}
+        }
+
+    async def loop_lag_s(self, quantile: float) -> float:
+        """The least bound of the histogram's buckets that this share of all measurements has not exceeded."""
+        metrics = await self.metrics()
+        name = "touchstone_event_loop_lag_seconds_bucket"
+        counts = {float(key.removeprefix(name)): value for key, value in metrics.items() if key.startswith(name)}
+        return min(bound for bound, count in counts.items() if count >= quantile * counts[math.inf])
 
     def resident_bytes(self) -> int:
         return int(psutil.Process(self.process.pid).memory_info().rss)

@@ -41,7 +41,7 @@ class Behaviour:
 
     hit_share: float = 1.0
     """Of the probes, how many it answers as their rows do."""
-    training_s: float = 4.0
+    training_s: float = 1.0
     accepts: bool = True
     submits: bool = True
     answers_probes: bool = True

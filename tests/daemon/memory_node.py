@@ -19,7 +19,7 @@ from typing import Any
 import pyrevm
 import rlp
 from eth_account import Account
-from eth_utils.abi import event_abi_to_log_topic, filter_abi_by_type
+from eth_utils.abi import event_abi_to_log_topic, filter_abi_by_type, function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 
 from contracts import load_artifact
@@ -46,6 +46,9 @@ SERVER_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, REVERTED = -32000, -32602, -3260
 
 EVENT_NAMES = {
     "0x" + event_abi_to_log_topic(entry).hex(): entry["name"] for entry in filter_abi_by_type("event", load_artifact().abi)
+}
+FUNCTIONS = {
+    function_abi_to_4byte_selector(entry): entry["name"] for entry in filter_abi_by_type("function", load_artifact().abi)
 }
 
 _REVERT = re.compile(r"^Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}$")
@@ -75,6 +78,11 @@ class Transaction:
         """What the sender pays for one unit of gas (EIP-1559)."""
         signed = self.signed
         return min(signed.max_fee_per_gas_wei, base_fee_wei + signed.max_priority_fee_per_gas_wei)
+
+    @property
+    def function(self) -> str:
+        """Of the contract; empty where it calls none."""
+        return FUNCTIONS.get(self.signed.data[:4], "")
 
     @property
     def max_cost_wei(self) -> int:
@@ -144,6 +152,8 @@ class MemoryNode:
         self.blocks = [MinedBlock(0, keccak(b"genesis"), GENESIS_S, self.base_fee_wei)]
         self.is_mining_transactions = True
         """False: blocks stay empty, and what is sent waits."""
+        self.on_send: Callable[[Transaction], None] = lambda _transaction: None
+        """Told of everything that is sent, before it is looked at."""
         self._balances_wei = dict(balances_wei)
         self._branch = 0
         self._state = self._new_state()
@@ -208,6 +218,7 @@ class MemoryNode:
     def send(self, raw: bytes) -> Hash32:
         """Take signed bytes into the pool by geth's rules; RpcError in geth's words."""
         transaction = _recover(raw)
+        self.on_send(transaction)
         signed, sender = transaction.signed, transaction.sender
         if signed.chain_id != self.chain_id:
             raise RpcError(f"invalid chain id for signer: have {signed.chain_id} want {self.chain_id}")

@@ -6,7 +6,7 @@ wire of the validator.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.daemon.memory_miner import Behaviour
 from tests.daemon.world import PROFILE, World
@@ -71,7 +71,7 @@ class Flapping(Trouble):
     """The validator's node fails one request in `every`, or loses its answer, until `until_s`."""
 
     every: int = 4
-    until_s: float = 40.0
+    until_s: float = 12.0
     dice: random.Random = field(default_factory=lambda: random.Random(1))
 
     def on_the_wire(self, world: World, what: str) -> None:
@@ -120,6 +120,9 @@ def _probed(state: TaskState) -> bool:
     return any(answer is not None for answer in state.answers)
 
 
+PATIENT = replace(PROFILE, durations=replace(PROFILE.durations, submitted_seconds=600))
+"""For pauses between attempts that have grown long."""
+
 SCENARIOS = {
     "paid": Scenario("PAID"),
     "refunded": Scenario("REFUNDED", Behaviour(hit_share=0.5)),
@@ -129,12 +132,12 @@ SCENARIOS = {
     "silent": Scenario("MINER_LAPSED", Behaviour(answers_probes=False, answers_challenges=False)),
     "challenge": Scenario("PAID", Behaviour(signs=False)),
     "no-settle": Scenario(
-        "VALIDATOR_LAPSED", troubles=lambda: [Outage(Phase.SUBMITTED, PROFILE.durations.submitted_seconds + 20.0, _probed)]
+        "VALIDATOR_LAPSED", troubles=lambda: [Outage(Phase.SUBMITTED, 25.0, _probed)]
     ),
     "reorg-at-open": Scenario("PAID", troubles=lambda: [Reorganisation("TaskOpened", age=1)]),
     "reorg-at-submit": Scenario("PAID", troubles=lambda: [Reorganisation("ModelSubmitted", age=1, keeps_transactions=False)]),
     "reorg-at-settle": Scenario("PAID", troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
-    "disk-full-at-probes": Scenario("PAID", troubles=lambda: [FullDisk(Phase.ACCEPTED, 9.0)]),
-    "disk-full-at-settle": Scenario("PAID", troubles=lambda: [FullDisk(Phase.SUBMITTED, 5.0, _is_bundled)]),
-    "flapping-node": Scenario("PAID", troubles=lambda: [Flapping()]),
+    "disk-full-at-probes": Scenario("PAID", troubles=lambda: [FullDisk(Phase.ACCEPTED, 3.0)]),
+    "disk-full-at-settle": Scenario("PAID", troubles=lambda: [FullDisk(Phase.SUBMITTED, 3.0, _is_bundled)]),
+    "flapping-node": Scenario("PAID", troubles=lambda: [Flapping()], profile=PATIENT),
 }

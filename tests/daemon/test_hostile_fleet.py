@@ -39,10 +39,10 @@ async def test_hostile_miners_cost_neither_the_daemon_nor_honest_miners_anything
         await world.pass_deadlines(validator)
         await figures.watch(validator, 0)
         await validator.stop()
-        print(f"resident {figures.resident_bytes >> 20} MiB, loop lag p99.9 {figures.lag_s:.3f} s at most")
+        print(f"resident {figures.resident_bytes >> 20} MiB, loop lag p99.9 up to {figures.lag_s} s")
         await _judge(world)
     assert figures.resident_bytes < MAX_RESIDENT_BYTES
-    assert figures.lag_s < MAX_LAG_S
+    assert figures.lag_s <= MAX_LAG_S
 
 
 class Figures:
@@ -55,7 +55,7 @@ class Figures:
         end_s = time.monotonic() + seconds
         while True:
             self.resident_bytes = max(self.resident_bytes, validator.resident_bytes())
-            self.lag_s = max(self.lag_s, (await validator.metrics())["touchstone_event_loop_lag_p999_seconds"])
+            self.lag_s = max(self.lag_s, await validator.loop_lag_s(0.999))
             if time.monotonic() >= end_s:
                 return
             await validator.live_for(0.5)

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import json
+import signal
 import subprocess
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.office import COST_WEI, DATA, MASTER_SEED, PAYER, VALIDATOR, Office, make_request, open_office, serve
-from tests.e2e.command import run_touchstone
+from tests.e2e.command import TOUCHSTONE, run_touchstone
 from tests.edges.test_contract import open_market
 from tests.factories import HAPPY_PATH
 from validator.customer.command import run_submit
@@ -295,6 +297,28 @@ async def test_a_backup_is_whole_and_consistent_while_the_validator_writes(shop:
     async with office.open() as client:
         assert [view["stage"] for view in await client.requests()] == ["running"]
         assert await office.store.rows(office.store.present()[0])
+
+
+async def test_a_backup_says_what_it_cannot_copy(shop: Shop) -> None:
+    """A journal on a server is backed up by that server's own tools."""
+    text = shop.config.read_text().replace('directory = "."', 'directory = "."\njournal = "postgresql://host/journal"')
+    shop.config.write_text(text)
+    backup = shop.office.directory.with_name("backup without journal")
+    said = await shop.run("validator", "backup", backup)
+    assert "pg_dump it now" in said
+    assert "pg_dump it now" in (backup / "README").read_text()
+    assert not (backup / "state" / "journal.sqlite").exists()
+
+
+async def test_status_can_be_watched_until_ctrl_c(shop: Shop) -> None:
+    async with shop.office.open():
+        command = (TOUCHSTONE, "validator", "status", "--watch", "--config", shop.config)
+        watching = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+        assert watching.stdout is not None
+        assert f"validator {VALIDATOR.address}".encode() in await watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _output, errors = await watching.communicate()
+    assert (watching.returncode, errors) == (130, b"interrupted\n")
 
 
 async def test_a_backup_of_nothing_leaves_nothing(shop: Shop) -> None:

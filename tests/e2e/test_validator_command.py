@@ -1,4 +1,4 @@
-"""`touchstone validator init`, `deposit` and `check` as an operator runs them, against a real chain."""
+"""`touchstone validator init`, `deposit`, `check` and `sweep` as an operator runs them, against a real chain."""
 
 import asyncio
 import json
@@ -73,9 +73,10 @@ async def findings_of(config: Path, status: int) -> dict[str, dict[str, Any]]:
 
 
 async def test_from_nothing_to_a_validator_that_can_start(stage: Stage, tmp_path: Path) -> None:
-    """Complaints 17 to 19: init, fund, deposit, check; no prompt, no gap that is not told, and what to keep."""
+    """Complaints 17 to 19, H1: init, fund, deposit, check, sweep; no prompt, and no gap that is not told."""
     config = tmp_path / "new" / "validator.toml"
-    made = await touchstone("init", tmp_path / "new", *stage.flags)
+    cold_address = Address("0x" + "11" * 20)
+    made = await touchstone("init", tmp_path / "new", *stage.flags, "--cold-address", cold_address)
     assert made.returncode == 0, made.stderr
     assert "no other copy" in made.stdout
     address = Address(made.stdout.split()[2].rstrip(","))
@@ -92,7 +93,10 @@ async def test_from_nothing_to_a_validator_that_can_start(stage: Stage, tmp_path
     assert await stage.contract.credits_wei(address) == ETHER // 2
     found = await findings_of(config, 0)
     assert "8 tasks at the least reward lock 0.012 ETH" in found["bond"]["detail"]
-    assert found["key"]["detail"] == address
+    assert found["key"]["detail"] == f"{address}, surplus to {cold_address}"
+    swept = await touchstone("sweep", "--config", config)
+    assert swept.stdout == f"moved 0.488 ETH (488000000000000000 wei) to {cold_address}\n", swept.stderr
+    assert await stage.contract.chain.balance_wei(cold_address) == 488 * ETHER // 1_000
 
     again = await touchstone("init", tmp_path / "new", *stage.flags)
     assert again.returncode == 2

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.edges.loopback import Handler, serving, serving_bytes
+from tests.edges.tls_keys import hash_of, make_context, new_key
 from tests.factories import CHAIN_ID, CONTRACT, MINER, TASK_ID
 from validator.config import DEV
 from validator.edges.exchanges import Limits
@@ -90,6 +91,16 @@ async def test_the_submitted_files_arrive_under_their_fixed_names_and_read_only(
     assert [(tmp_path / "weights" / name).read_bytes() for name in METHOD.file_names] == [CONFIG, WEIGHTS]
     assert {(tmp_path / "weights" / name).stat().st_mode & 0o777 for name in METHOD.file_names} == {0o400}
     assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o700
+
+
+async def test_they_come_over_the_registered_key_too(tmp_path):
+    """N16: what TLS adds to every record is not counted against the miner."""
+    key, server = new_key(), Server()
+    async with serving(server.handle, make_context(tmp_path, key)) as url, HttpClient(DEV) as http:
+        session = http.open_session(url, hash_of(key))
+        client = MinerClient(session, MINER, dev_mnemonic_signer(0), typed_data.domain(CHAIN_ID, CONTRACT))
+        submitted = hash_model_files(FILES)
+        assert await fetch_weights(client, TASK_ID, submitted, tmp_path / "weights", METHOD, len(WEIGHTS)) == FILES
 
 
 async def test_what_is_there_is_not_asked_for_again(tmp_path):

@@ -54,12 +54,15 @@ BOTH = pytest.mark.parametrize("act", [sign_transaction, sign_session])
 
 
 class SigningServer:
-    """A real signer; `dialect` names the methods that it knows, and `spoil` changes what it was asked to sign."""
+    """A real signer that says it has the key of `address`; `spoil` changes what it was asked to sign."""
 
-    def __init__(self, dialect: str = "web3signer", key: LocalSigner = KEY, **spoil: Any) -> None:
+    def __init__(
+        self, dialect: str = "web3signer", key: LocalSigner = KEY, address: Address = KEY.address, **spoil: Any
+    ) -> None:
         self.methods: list[str] = []
         self._dialect = dialect
         self._key = key
+        self._address = address
         self._spoil = spoil
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -69,18 +72,18 @@ class SigningServer:
         match self._dialect, call["method"], call["params"]:
             case "web3signer", "eth_signTransaction", [transaction]:
                 answer["result"] = await self._transaction(transaction)
-            case "web3signer", "eth_signTypedData", [address, str(text)] if address == KEY.address:
+            case "web3signer", "eth_signTypedData", [address, str(text)] if address == self._address:
                 answer["result"] = self._typed_data(json.loads(text))
             case "clef", "account_signTransaction", [transaction]:
                 answer["result"] = {"raw": await self._transaction(transaction), "tx": {"nonce": transaction["nonce"]}}
-            case "clef", "account_signTypedData", [address, {} as struct] if address == KEY.address:
+            case "clef", "account_signTypedData", [address, {} as struct] if address == self._address:
                 answer["result"] = self._typed_data(struct)
             case _:
                 answer["error"] = {"code": -32601, "message": "the method does not exist"}
         return web.json_response(answer)
 
     async def _transaction(self, call: dict[str, Any]) -> str:
-        assert call.pop("from") == KEY.address
+        assert call.pop("from") == self._address
         numbers = {name: int(value, 16) for name, value in call.items() if name not in ("to", "data")}
         transaction = {"type": 2, "to": call["to"], "data": bytes.fromhex(call["data"][2:])} | numbers | self._spoil
         return "0x" + (await self._key.sign_transaction(transaction)).hex()

@@ -21,7 +21,7 @@ from tests.edges.test_transactions import (
     open_journal,
     opened,
 )
-from validator.edges import nodes
+from validator.edges import nodes, rpc_node
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.keys import dev_mnemonic_signer
 from validator.edges.transactions import MAX_QUEUED
@@ -152,20 +152,25 @@ async def test_one_node_that_counts_too_much_stops_nobody(world: World) -> None:
         assert world.journal.stop_reason is None
 
 
-async def test_while_one_of_two_nodes_is_away_nothing_becomes_final_and_sending_goes_on(world: World) -> None:
+async def test_while_one_of_two_nodes_is_away_nothing_becomes_final_and_sending_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """R5."""
+    monkeypatch.setattr(rpc_node, "LONGEST_REST_S", 0.5)
     async with AsyncExitStack() as stack:
         other = await second_node(world, stack)
-        other.is_dead = True
         world.depth = 0
-        send = world.send(world.start())
+        manager = world.start()
+        await world.finish(world.send(manager, 1))
+        other.is_dead = True
+        send = world.send(manager)
         await eventually(world.is_pending)
         await world.mine()
         await eventually(world.is_mined)
         assert not send.done()
         other.is_dead = False
         await world.finish(send)
-        await world.assert_effects(1)
+        await world.assert_effects(2)
 
 
 async def test_what_others_sent_is_accepted_by_an_operator_and_never_by_itself(world: World, tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ async def test_what_a_pool_forgets_is_sent_again(world: World) -> None:
 
 
 async def test_what_stands_still_is_replaced_at_an_eighth_more_until_the_cap(world: World) -> None:
-    """C11; and the pool's own rule is not asked, since anvil's is laxer than others'."""
+    """C11, complaint 9; and the pool's own rule is not asked, since anvil's is laxer than others'."""
     world.fee_limits = FeeLimits(max_fee_per_gas_wei=5 * GWEI, bump_after_s=0.05, resend_after_s=0.5)
     capped = metric("transactions_capped_total")
     send = world.send(world.start())

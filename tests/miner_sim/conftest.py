@@ -14,11 +14,11 @@ from validator.edges.devnet import embedded_node
 
 STRATEGIES = {
     "honest": "honest",
-    "returning": "honest",
-    "lookup": "lookup",
     "base": "base",
     "noise": "noise:0.5",
     "partial": "partial:0.5",
+    "returning": "honest",
+    "lookup": "lookup",
 }
 FIRST_MINER_ACCOUNT = 3
 

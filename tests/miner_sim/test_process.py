@@ -106,6 +106,24 @@ async def test_it_ends_with_status_0_and_takes_its_children_along(world: World, 
     await assert_all_end(members)
 
 
+async def test_a_second_start_finds_its_registration_and_makes_no_other(world: World, tmp_path: Path) -> None:
+    """Complaint 11; another registration would be another epoch, and end what runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = make_config(world, tmp_path)
+    config["miners"] = [config["miners"][0] | {"port": port}]
+    seen = []
+    for _ in range(2):
+        process = await start(config)
+        [miner] = json.loads(await process.stdout.readline())["ready"]
+        process.terminate()
+        await process.communicate()
+        registered = await world.contract.miner(miner["address"])
+        seen.append((registered.url, registered.tls_key_hash, registered.stake, registered.epoch))
+    assert seen[0] == seen[1]
+
+
 async def test_its_children_end_when_it_is_killed(world: World, tmp_path: Path) -> None:
     process = await start(make_config(world, tmp_path))
     await process.stdout.readline()

@@ -1,6 +1,7 @@
 """A miner keeps its bonds through a validator that lies and a machine that stops: it answers on chain, and goes on."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from miner_sim.config import MinerConfig
-from miner_sim.fleet import RunningMiner, running_fleet
+from miner_sim.fleet import RunningMiner
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
+from tests.miner_sim.test_process import start as start_process
 from tests.miner_sim.test_weights import LORA_SPEC, fetch
 from tests.miner_sim.world import ETHER, WITH_RUNNING_MINERS, N, Task, W, World, evidence_key, private_key
 from validator.edges.contract import Answered, TaskStatus
@@ -31,8 +33,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def running(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], object]:
-    """Starts the same miner, with the same home and port, as often as it is asked to."""
-    home = tmp_path_factory.mktemp("survivor")
+    """Starts the same miner, with the same home and port, as often as it is asked to, and kills it each time."""
     miner = MinerConfig(
         name="survivor",
         strategy="lookup",
@@ -43,11 +44,17 @@ def running(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         stake_wei=ETHER,
         tls=False,
     )
+    config = world.fleet_config(tmp_path_factory.mktemp("survivor"), [miner])
 
     @asynccontextmanager
     async def start() -> AsyncIterator[RunningMiner]:
-        async with running_fleet(world.fleet_config(home, [miner])) as [running]:
-            yield running
+        process = await start_process(config.model_dump(mode="json"))
+        try:
+            [ready] = json.loads(await process.stdout.readline())["ready"]
+            yield RunningMiner(**ready)
+        finally:
+            process.kill()
+            await process.communicate()
 
     return start
 
@@ -91,7 +98,7 @@ async def test_a_challenge_over_rows_that_do_not_exist_is_answered_with_misses(w
         assert await answered(world, task) == (Hash32(bytes(32)),) * N
 
 
-async def test_a_miner_that_was_ended_goes_on_with_its_jobs(world, running, tmp_path):
+async def test_a_miner_that_was_killed_goes_on_with_its_jobs(world, running, tmp_path):
     """P1: challenged while it was gone, it answers when it is back; job, file and weights are what they were."""
     async with running() as miner:
         task = await world.open_task(miner.address, spec=LORA_SPEC, weights=Weights.DELIVERED)
@@ -110,7 +117,7 @@ async def test_a_miner_that_was_ended_goes_on_with_its_jobs(world, running, tmp_
 
 
 async def test_a_miner_knows_the_tasks_that_were_opened_while_it_was_gone(world, running):
-    """P1: and is ended once more in the middle of the job."""
+    """P1: and is killed once more in the middle of the job."""
     async with running() as miner:
         address = miner.address
     task = await world.open_task(address)

@@ -13,7 +13,6 @@ from miner_sim.fleet import RunningMiner
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
 from tests.miner_sim.world import BASE_MODEL, K_PAY, MAX_TOKENS, SPEC, WITH_RUNNING_MINERS, W, World, compact
 from validator.config import DEV
-from validator.edges.contract import ModelSubmitted
 from validator.edges.http import HttpClient
 from validator.edges.miner_url import NO_TLS_KEY
 from validator.edges.miners import MinerClient
@@ -23,7 +22,6 @@ from validator.protocol.commitment import ModelFile, hash_model_files, split_hea
 from validator.protocol.method import read_method
 from validator.protocol.state import Answer, Weights
 from validator.protocol.wire import reply_head
-from validator.types import BlockNumber
 from validator.weights.returned import fetch_weights, probe_weights
 
 pytestmark = WITH_RUNNING_MINERS
@@ -47,12 +45,7 @@ async def renewed(world: World, delivered: Delivered) -> Delivered:
 
 async def fetch(world: World, delivered: Delivered, directory: Path) -> tuple[ModelFile, ...]:
     task = delivered.task
-    head = (await world.chain.head()).number
-    [submitted] = [
-        event.model_hash
-        for event in await world.contract.events(BlockNumber(0), head)
-        if isinstance(event, ModelSubmitted) and event.task_id == task.task_id
-    ]
+    submitted = await world.contract.model_hash(task.task_id)
     async with HttpClient(DEV) as http:
         session = http.open_session(delivered.miner.url, NO_TLS_KEY)
         client = MinerClient(session, delivered.miner.address, world.validator, world.contract.domain)

@@ -40,6 +40,13 @@ async def test_close_ends_a_child_in_the_middle_of_its_work(workers: Workers) ->
         await work
 
 
+async def test_close_ends_nobody_elses_children(workers: Workers) -> None:
+    child = psutil.Process(await workers.inference.run(os.getpid))
+    await asyncio.to_thread(Workers(training_workers=1).close)
+    assert child.is_running()
+    assert await workers.inference.run(os.getpid) == child.pid
+
+
 def _sleep_long() -> None:
     import time
 

@@ -15,9 +15,12 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from validator.base_model.grammar import MODEL_DIRECTORY
 from validator.child_processes import JobLimits, WorkerDied, WorkFailed
 from validator.errors import BadInput
 from validator.model_work import Children, ModelWork, RayCluster
+from validator.protocol.method import LORA, Method
+from validator.weights.probe import measure
 
 SHORT = JobLimits(wall_s=60, cpu_s=30, memory_bytes=4 << 30)
 IN_CHILDREN = "children"
@@ -128,6 +131,11 @@ async def test_a_job_that_computes_without_end_is_ended(work):
     """M13."""
     with pytest.raises(WorkerDied):
         await work.run(burn, limits=JobLimits(wall_s=60, cpu_s=1))
+
+
+async def test_a_base_model_is_loaded_within_the_limits(work):
+    """What probing begins with: the libraries, and a model."""
+    assert await work.run(measure, str(MODEL_DIRECTORY), Method(LORA, 128, 1), limits=SHORT) == 40_960
 
 
 async def test_a_job_leaves_no_core_file(work):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.contracts.rounds import COMMITTEE, COMMITTEE_HASH
 from tests.factories import MINER, PAYER, VALIDATOR, digest
 from validator.config import DEV
 from validator.errors import BadInput
@@ -17,6 +18,7 @@ from validator.plan.terms import (
     compute_validator_bond,
 )
 from validator.protocol.commitment import decode_scheme
+from validator.protocol.state import Weights
 
 rewards = st.integers(0, 10**27)
 
@@ -71,7 +73,7 @@ def test_terms_hold_what_was_planned():
     assert (terms.weights, terms.min_coverage_bps, terms.quorum, terms.committee_hash) == (0, 0, 0, bytes(32))
 
 
-def terms_for(reward_wei):
+def terms_for(reward_wei, **changes):
     return build_terms(
         payer=PAYER,
         validator=VALIDATOR,
@@ -86,4 +88,15 @@ def terms_for(reward_wei):
         commitment=digest("c"),
         spec_hash=digest("s"),
         durations=DEV.durations,
+        **changes,
     )
+
+
+@pytest.mark.parametrize("weights", list(Weights))
+def test_a_committee_is_named_just_where_weights_are_judged(weights):
+    committee = [member.address for member in COMMITTEE[::-1]]
+    terms = terms_for(10**18, weights=weights, committee=committee, min_coverage_bps=9_000)
+    is_judged = weights is Weights.JUDGED
+    assert terms.weights == weights
+    assert terms.committee_hash == (COMMITTEE_HASH if is_judged else bytes(32))
+    assert terms.quorum == (2 if is_judged else 0), "more than half of three"

@@ -43,7 +43,8 @@ from validator.protocol.machine import NEVER_OPENED, step
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.quotes import Wish, decode_quote, decode_wish, encode_quote, encode_wish, make_quote
-from validator.request_status import RequestStatus, Stage, explain_task, find_tasks, next_order, request_status
+from validator.request_status import RequestStatus, Stage, explain_task, next_order, request_status
+from validator.task_index import TaskIndex
 from validator.types import Hash32, UnixSeconds, Wei
 
 PAYER = derive_signer(b"payer", "payer")
@@ -329,7 +330,9 @@ async def test_a_task_belongs_to_the_request_that_it_names():
     request, other = await make_request(1), await make_request(2)
     mine = run(OPENED, request=request)
     nobodys = replace(mine, planned=replace(mine.planned, request_id=Hash32(bytes(32))))
-    assert find_tasks(request.request_id, [run(OPENED, request=other), mine, nobodys]) == [mine]
+    index = TaskIndex([run(OPENED, request=other), mine, nobodys])
+    assert index.of_request(request.request_id) == [mine]
+    assert index.of_request(digest("unknown")) == []
 
 
 WISH = Wish(PAYER.address, 3_200, REWARD_WEI, "canary", 64, Weights.NONE, 2)

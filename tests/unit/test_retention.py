@@ -18,7 +18,8 @@ from validator.marks.schemes import Canary
 from validator.protocol import events as facts
 from validator.protocol.machine import step
 from validator.protocol.state import TaskState
-from validator.retention import Retention, has_public_rows, reveal_settled
+from validator.retention import Retention, reveal_settled
+from validator.task_index import TaskIndex
 from validator.types import TaskId, UnixSeconds
 
 KEEP_DAYS = 30
@@ -60,7 +61,7 @@ class Rig:
         await Retention(
             store=self.store,
             states=lambda: self.states,
-            is_wanted=lambda key: key in self.wanted,
+            wanted=lambda: self.wanted,
             model_directory=self.model_directory,
             log=self.log,
             keep_days=KEEP_DAYS,
@@ -125,9 +126,9 @@ async def test_what_may_still_be_needed_stays(rig: Rig, reason: str):
 async def test_rows_are_public_from_the_settlement_on(rig: Rig, events: Sequence[facts.Event], is_public: bool):
     key = await take_in_planted(rig.store)
     rig.add(run(key, events))
-    await reveal_settled(rig.store, rig.states)
-    assert has_public_rows(key, rig.store, rig.states) is is_public
-    assert has_public_rows(key, open_store(rig.directory), {}) is is_public
+    await reveal_settled(rig.store, TaskIndex(rig.states.values()))
+    assert bool(rig.store.record(key).revealed) is is_public
+    assert bool(open_store(rig.directory).record(key).revealed) is is_public
     if is_public:
         with pytest.raises(BadInput, match="16 prompts became public"):
             await rig.store.take_in(PAYER, make_rows(10) + ROWS, Canary(), N)
@@ -148,9 +149,9 @@ async def test_a_dataset_that_waits_learns_that_its_prompts_became_public_with_a
     overlapping = await rig.store.take_in(PAYER, make_rows(10) + ROWS, Canary(), N)
     strange = await rig.store.take_in(PAYER, make_rows(310), Canary(), N)
     rig.add(run(key, PAID))
-    await reveal_settled(rig.store, rig.states)
-    assert has_public_rows(overlapping, rig.store, rig.states)
-    assert not has_public_rows(strange, rig.store, rig.states)
+    await reveal_settled(rig.store, TaskIndex(rig.states.values()))
+    assert rig.store.record(overlapping).revealed
+    assert not rig.store.record(strange).revealed
     fresh = generate_rows(300, seed=9)
     other = await take_in_planted(rig.store, plant_marks(fresh), fresh)
-    assert not has_public_rows(other, rig.store, rig.states)
+    assert not rig.store.record(other).revealed

@@ -30,7 +30,7 @@ def test_no_label_holds_what_strangers_or_tasks_choose(name: str):
 
 def test_every_stage_has_its_metric():
     names = {metric.name for metric in REGISTRY.collect()}
-    stages = "tasks events effects_in_flight oldest_effect_seconds probes verdicts hits miner_faults"
+    stages = "tasks events effects_in_flight oldest_effect_seconds verdicts hits miner_faults"
     money = "gas_spent_wei fees_earned_wei bonds_locked_wei credit_wei balance_wei transactions_in_flight"
     machine = "event_loop_lag_seconds disk_free_bytes log_lines_dropped bundles_missing build_info rpc_requests"
     assert {f"touchstone_{name}" for name in f"{stages} {money} {machine}".split()} <= names

@@ -96,15 +96,15 @@ class Operations:
 
     def _describe_tasks(self, running: Sequence[TaskState]) -> list[dict[str, Any]]:
         now_s = asyncio.get_running_loop().time()
-        oldest: dict[str, tuple[float, str]] = {}
+        oldest: dict[str, tuple[float | None, str | None]] = {}
         for key, since_s in sorted(self._running().items(), key=lambda item: item[1]):
-            task_id, _slash, effect = key.partition("/")
-            oldest.setdefault(task_id, (round(now_s - since_s, 1), effect))
+            task_id, _slash, name = key.partition("/")
+            oldest.setdefault(task_id, (round(now_s - since_s, 1), name))
         refused = {key.partition("/")[0]: reason for key, reason in self._refusals().items()}
         tasks = []
         for state in running:
             task = describe_task(state)
-            age_s, effect = oldest.get(task["task_id"]) or (None, None)
+            age_s, effect = oldest.get(task["task_id"], (None, None))
             about = {"payer": state.terms.payer, "refused": refused.get(task["task_id"])}
             tasks.append(task | about | {"oldest_effect": effect, "oldest_effect_age_s": age_s})
         return tasks

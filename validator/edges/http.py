@@ -7,19 +7,18 @@ A name is resolved for each connection, all its addresses are judged, and only w
 """
 
 import asyncio
-import errno
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
+from aiohttp.abc import AbstractStreamWriter
 
 from validator.config import Profile
+from validator.edges.connections import Endpoint, JudgedResolver, Lookup, WireMeter
 from validator.edges.exchanges import Exchange, Exchanges, Limits
 from validator.edges.miner_url import parse_endpoint
 from validator.edges.tls_pin import make_pinned_context
@@ -36,12 +35,11 @@ MAX_WIRE_BYTES = 256 * 1024
 MAX_REASON_LENGTH = 200
 UPLOAD_CHUNK_BYTES = 1 << 16
 FILE_CHUNK_BYTES = 1 << 18
+BUFFER_BYTES = 1 << 20
+"""What may have come of a file and not be looked at yet: too much of it is then found by us, not by the meter."""
 
 RETRY_STATUS = {401, 408, 429, 500, 502, 503, 504}
 """401 among them: a session that was renewed while the request was on its way is refused, and the next one is not."""
-
-Lookup: TypeAlias = Callable[[str], Awaitable[list[str]]]
-"""All addresses of a name; OSError if there are none."""
 
 
 class HttpClient:
@@ -74,7 +72,7 @@ class HttpClient:
         """A session with a server of the operator's own, wherever that is; its limits are those of a stranger."""
         return self._open(_OwnEndpoint(url.rstrip("/")))
 
-    def _open(self, endpoint: "Endpoint") -> "MinerSession":
+    def _open(self, endpoint: Endpoint) -> "MinerSession":
         session = MinerSession(endpoint, self._exchanges, self._lookup)
         self._sessions.append(session)
         return session
@@ -86,20 +84,6 @@ class HttpClient:
             return [str(address[0]) for *_, address in found]
 
         return await asyncio.get_running_loop().run_in_executor(self._resolver_threads, ask)
-
-
-class Endpoint(Protocol):
-    """Where a session goes."""
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def tls_key_hash(self) -> Hash32 | None:
-        """Of the only key that is accepted; None: plain HTTP, or a certificate that this system trusts."""
-
-    def admits(self, address: str) -> bool:
-        """Whether this address of the host may be connected to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +103,8 @@ class MinerSession:
         limits = exchanges.limits
         self._base_url = endpoint.url
         self._turns = asyncio.Semaphore(limits.exchanges_per_miner)
-        self._resolver = _JudgedResolver(endpoint, lookup)
-        self._wire = _WireMeter()
+        self._resolver = JudgedResolver(endpoint, lookup)
+        self._wire = WireMeter()
         self._connections = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=limits.read_s),
             auto_decompress=False,
@@ -202,7 +186,7 @@ class MinerSession:
         into.check_space(cap_bytes)
         ranges = {"Range": f"bytes={into.size_bytes}-"} if into.size_bytes else {}
         status, _headers, body = await self._exchange(
-            "GET", path, receive, token=token, headers=ranges, wire_bytes=cap_bytes + cap_bytes // 16
+            "GET", path, receive, token=token, headers=ranges, wire_bytes=cap_bytes + cap_bytes // 16 + BUFFER_BYTES
         )
         if status == 416:
             into.restart()
@@ -243,91 +227,6 @@ class MinerSession:
             raise Transient(f"{method} {url}: {quote_miner(str(error)) or type(error).__name__}") from error
         except (Transient, MinerFault) as error:
             raise type(error)(f"{method} {url}: {error}") from error
-
-
-class _JudgedResolver(AbstractResolver):
-    """All of a name's addresses, or an OSError if one of them may not be connected to."""
-
-    def __init__(self, endpoint: Endpoint, lookup: Lookup) -> None:
-        self._endpoint = endpoint
-        self._lookup = lookup
-        self._asking: asyncio.Future[list[str]] | None = None
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - both kinds
-    ) -> list[ResolveResult]:
-        # One question at a time and for each miner: an abandoned one keeps its thread until the system gives up.
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._lookup(host))
-            self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
-        addresses = await asyncio.shield(self._asking)
-        if not addresses:
-            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
-        for address in addresses:
-            if not self._endpoint.admits(address):
-                raise OSError(errno.EADDRNOTAVAIL, f"{host} has the address {address}, which is not a public one")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-
-
-class _WireMeter:
-    """How many bytes a miner may still send: a miner can send what is no answer for ever (N2)."""
-
-    def __init__(self) -> None:
-        self._left = 0
-        self._running = 0
-
-    @contextmanager
-    def allowing(self, count: int) -> Iterator[None]:
-        """So many for what is done inside, on top of what runs beside it."""
-        self._left = count + (self._left if self._running else 0)
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-
-    def count(self, received: int) -> None:
-        self._left -= received
-        if self._left < 0:
-            raise ConnectionAbortedError("more has come than an answer can need")
-
-    def make_socket(self, address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, *_ = address
-        return _MeteredSocket(self, family, kind, protocol)
-
-
-class _MeteredSocket(socket.socket):
-    def __init__(self, meter: _WireMeter, family: int, kind: int, protocol: int) -> None:
-        super().__init__(family, kind, protocol)
-        self._meter = meter
-        self.setblocking(False)
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        received = super().recv(size, flags)
-        self._meter.count(len(received))
-        return received
-
-    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
-        received = super().recv_into(buffer, size, flags)
-        self._meter.count(received)
-        return received
 
 
 class _Upload(aiohttp.BytesPayload):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 READ_ATTEMPTS = 3
 LONGEST_WAIT_S = 2.0
-"""For a node to be ready again, where its word is needed for an agreement."""
+"""For a node to be ready again where its word is needed for an agreement, or to take what another one has refused."""
 DISAGREEMENT_PAUSES_S = 0.25, 1.0
 """A node hears of a block a little later than another: it is asked again before that counts."""
 STALE_AFTER_S = 180.0
@@ -146,21 +146,27 @@ class Nodes:
 
     async def broadcast(self, raw: bytes) -> str | None:
         """Hand signed bytes to every node: None as soon as one took them, else the words of the first that has any."""
-        tasks = [asyncio.create_task(node.broadcast(raw)) for node in self.all]
-        self._leaving.update(tasks)
-        for task in tasks:
+        pending = {asyncio.create_task(node.broadcast(raw)) for node in self.all}
+        self._leaving |= pending
+        for task in pending:
             task.add_done_callback(self._has_left)
-        refusals: dict[int, str] = {}
+        refusals: list[str] = []
         failures: list[TouchstoneError] = []
-        for finished in asyncio.as_completed(tasks):
-            try:
-                words = await finished
-            except (Transient, Fatal) as error:
-                failures.append(error)
-                continue
-            if words is None:
-                return None
-            refusals[len(refusals)] = words
+        while pending:
+            # A node that never answers must not hold up what another one has refused.
+            patience_s = LONGEST_WAIT_S if refusals else None
+            done, pending = await asyncio.wait(pending, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            for task in done:
+                try:
+                    words = task.result()
+                except (Transient, Fatal) as error:
+                    failures.append(error)
+                    continue
+                if words is None:
+                    return None
+                refusals.append(words)
         if refusals:
             return refusals[0]
         raise failures[0]

@@ -439,7 +439,10 @@ class TransactionManager:
             outcome="done" if isinstance(outcome, Receipt) else str(outcome),
         )
         for intent in flight.waiting:
-            intent.fulfil(outcome)
+            if is_nothing:
+                self._queue.append(intent)  # It is too late, or only a gap was filled: looked at anew.
+            else:
+                intent.fulfil(outcome)
 
     def _record_mined(self, flight: _Flight, receipt: Receipt | None) -> None:
         """In the journal only what the effect wanted counts as mined."""

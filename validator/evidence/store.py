@@ -5,7 +5,7 @@ each step may be made again, after a crash or on a disk that was full.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,12 @@ class BundleStore:
     def discard_pending(self, bundle_hash: Hash32) -> None:
         """Forget a bundle that no settlement will name."""
         self._pending_path(bundle_hash).unlink(missing_ok=True)
+
+    def sweep_pending(self, expected: Container[Hash32], older_than_s: float) -> None:
+        """Forget what was written before `older_than_s` (Unix seconds) and is in no task's settlement."""
+        for path in self._pending.glob("0x*" + SEALED):
+            if Hash32(bytes.fromhex(path.stem[2:])) not in expected and path.stat().st_mtime < older_than_s:
+                path.unlink()
 
     def path(self, bundle_hash: Hash32) -> Path:
         """Where a public bundle is, if it is one."""

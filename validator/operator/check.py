@@ -20,6 +20,7 @@ from validator.edges.contract import Touchstone
 from validator.edges.keys import Signer
 from validator.edges.node_clock import clock_offset_s
 from validator.errors import BadInput, TouchstoneError, Transient
+from validator.history import LOST_FLAG
 from validator.journal import Identity, Journal
 from validator.marks.secrets import derive_journal_key
 from validator.model_work import Children, ModelWork, RayCluster
@@ -66,7 +67,7 @@ async def run_checks(settings: Settings, *, open_tasks: int = 0, without: Contai
             "gas", checks.gas, "send ether to the key, or lower tasks.in_flight", is_fatal=is_new_money_fatal
         )
         await checks.make("state", checks.directory, "correct state.directory")
-        await checks.make("journal", checks.journal, "restore the newest state, or take a new key")
+        await checks.make("journal", checks.journal, f"restore the newest state, or say {LOST_FLAG} to `run`")
         await checks.make("clock", checks.clock, "set this machine's clock (NTP), or name nodes that are right")
         if not open_tasks:  # They are marked already, and a restart must not keep them waiting.
             await checks.make("generator", checks.generator, "correct [generator] or [model_work]")
@@ -180,7 +181,7 @@ class _Checks:
         if credit_wei < needed_wei:
             raise BadInput(words)
         more_wei, cold_address = surplus_wei(credit_wei, cost.bond_wei, self._places), self._settings.keys.cold_address
-        return words if not cold_address else f"{words}; {describe_ether(more_wei)} of it could be at {cold_address}"
+        return words if not cold_address else f"{words}; `sweep` would move {describe_ether(more_wei)}"
 
     async def gas(self) -> str:
         """O3."""

@@ -11,7 +11,6 @@ from validator.terminal import interruptible
 validator_app = typer.Typer(help="Run a validator, and look after one.", no_args_is_help=True)
 
 Config = Annotated[Path, typer.Option(envvar="TOUCHSTONE_CONFIG", help="The validator's configuration.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")]
 JsonAnswer = Annotated[Path | None, typer.Option("--json", help="Write the answer as JSON to this file, or to -.")]
 
 
@@ -47,7 +46,7 @@ def validator_init(
 
 
 @validator_app.command("check")
-def validator_check(config: Config, json_file: JsonFile = None) -> None:
+def validator_check(config: Config, json_file: JsonAnswer = None) -> None:
     """Look for everything that could go wrong before money is at stake; sends nothing.
 
     Exit status 0 if nothing is wrong, 2 if anything is.
@@ -64,11 +63,20 @@ def validator_deposit(
     amount: Annotated[str, typer.Argument(help="In ether, such as 0.05.")],
     config: Config,
 ) -> None:
-    """Pay credit for bonds into the contract, from the key's account and before the first task."""
+    """Pay credit for bonds into the contract from the key's account, while the validator does not run."""
     with interruptible():
         from validator.operator.command import run_deposit
 
         run_deposit(config, amount)
+
+
+@validator_app.command("sweep")
+def validator_sweep(config: Config) -> None:
+    """Move the credit that no task can need to keys.cold_address, while the validator does not run."""
+    with interruptible():
+        from validator.operator.command import run_sweep
+
+        run_sweep(config)
 
 
 @validator_app.command("run")

@@ -69,7 +69,7 @@ def build_terms(
         dataset_root=dataset_root,
         commitment=commitment,
         spec_hash=spec_hash,
-        weights=weights,
+        weights=int(weights),
         min_coverage_bps=min_coverage_bps,
         committee_hash=hash_committee(committee) if is_judged else Hash32(bytes(32)),
         quorum=len(committee) // 2 + 1 if is_judged else 0,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,12 @@ def test_a_full_disk_at_any_page_is_waited_out(directory: Path):
         assert child.returncode == 0, child.stderr
         seen.append(child.stdout.count("No space left"))
     assert seen == [1, 1, 1, 1, 0]
+
+
+def test_what_a_challenge_has_overtaken_is_forgotten_once_it_is_old(tmp_path: Path):
+    store = BundleStore(tmp_path, KEY)
+    settled, overtaken = store.write_pending(b"settled"), store.write_pending(b"overtaken")
+    store.sweep_pending({settled}, older_than_s=0.0)
+    assert store.check([settled, overtaken]).missing == ()
+    store.sweep_pending({settled}, older_than_s=time.time() + 1)
+    assert store.check([settled, overtaken]).missing == (overtaken,)
