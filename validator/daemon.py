@@ -252,10 +252,8 @@ def _assemble(
         preferred=(settings.tasks.scheme, settings.tasks.probes),
         on_request=lambda: scheduler.wake(),
     )
-    model = EMBEDDED_MODEL if settings.generator.model == "embedded" else settings.generator.model
-
     async def plant(rows: Sequence[Row], scheme: Scheme, n: int, payer: Address) -> PlantedDataset:
-        return await plant_in(work, model, rows, scheme, n, secrets, payer)
+        return await plant_in(work, settings.generator.path, rows, scheme, n, secrets, payer)
 
     def may_begin() -> str | None:
         if not reserve.is_held:

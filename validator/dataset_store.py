@@ -27,7 +27,7 @@ from validator.protocol.wire import encode_training_file, parse_training_file
 from validator.sealed_files import SealedFiles
 from validator.types import Address, Hash32
 
-MAX_DATASET_BYTES = 64 << 20
+MAX_DATASET_BYTES = 32 << 20
 """Of one D: what a daemon of 512 MiB can read, hash and hand to a child without running out."""
 MAX_LOADED = 256
 """Marks that are kept in memory, some hundred kilobytes each."""
@@ -205,11 +205,14 @@ class DatasetStore:
             revealed = tuple(sorted(public.union(record.revealed)))
             self._write_record(record.model_copy(update={"revealed": revealed}))
 
-    async def delete(self, key: DatasetKey) -> None:
-        """Forget the rows and their marks. What was offered once is noted first, so that nothing else ever is."""
-        if self.is_planted(key):
-            planted = await self.marks(key)
-            update = {"generator": planted.generator, "dataset_root": planted.dataset_root.hex()}
+    def delete(self, key: DatasetKey, marks: PlantedMarks | None) -> None:
+        """Forget the rows and their marks. What was offered once is noted first, so that nothing else ever is.
+
+        `marks` are those of the dataset, if it is planted: nothing is waited for, so that nobody can come to want it
+        between the caller's decision and this.
+        """
+        if marks is not None:
+            update = {"generator": marks.generator, "dataset_root": marks.dataset_root.hex()}
             self._write_record(self._records[key].model_copy(update=update))
         elif self._records[key].dataset_root is None:
             shutil.rmtree(self._directory / key.folder)  # Never offered to anybody: nothing is fixed.

@@ -32,6 +32,9 @@ from validator.retention import reveal_settled
 from validator.task_index import TaskIndex
 from validator.types import Address, Hash32, TaskId, UnixSeconds
 
+CHAIN_PATIENCE_S = 2.0
+"""How long people who ask what is known are kept waiting for a node that does not answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -211,8 +214,9 @@ class Desk:
         The wall clock alone while no node answers, since what is known must be told then too.
         """
         try:
-            chain_time_s = (await self._contract.chain.head()).timestamp_s
-        except Transient:
+            async with asyncio.timeout(CHAIN_PATIENCE_S):
+                chain_time_s = (await self._contract.chain.head()).timestamp_s
+        except (Transient, TimeoutError):
             chain_time_s = UnixSeconds(0)
         return max(chain_time_s, int(time.time()))
 

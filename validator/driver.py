@@ -25,10 +25,27 @@ from validator.protocol.effects import (
     RequestTranscript,
     SendProbe,
 )
-from validator.protocol.events import ChainFact, Event, MinerFaulted, OpeningFailed, TimePassed, WeightsFaulted
+from validator.protocol.events import (
+    ChainFact,
+    Event,
+    MinerFaulted,
+    OpeningFailed,
+    TaskSettled,
+    TimePassed,
+    WeightsFaulted,
+)
 from validator.protocol.machine import is_moot, step
 from validator.protocol.state import Phase, TaskState
-from validator.telemetry import EFFECT_SECONDS, EFFECTS_REFUSED, MINER_FAULTS, count
+from validator.protocol.verdict import Thresholds
+from validator.telemetry import (
+    EFFECT_SECONDS,
+    EFFECTS_REFUSED,
+    EVENTS,
+    FEES_EARNED_WEI,
+    HITS,
+    MINER_FAULTS,
+    VERDICTS,
+)
 from validator.types import EffectKey, Hash32, TaskId, UnixSeconds
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
@@ -152,7 +169,7 @@ class Driver:
         if done is not None:
             self._active[event.task_id] -= 1
         self._forget_replies(event.task_id)
-        count(event, state)
+        _count(event, state)
         log.info("event", task="0x" + event.task_id.hex(), kind=type(event).__name__, phase=state.phase)
         self._changed.set()
         self._on_change(state)
@@ -213,6 +230,15 @@ class Driver:
                     log.error("the contract refuses", effect=effect.key, reason=str(refusal))
                     raise
         raise AssertionError("stamina tries for ever")
+
+
+def _count(event: Event, state: TaskState) -> None:
+    EVENTS.labels(type(event).__name__).inc()
+    if isinstance(event, TaskSettled):
+        terms = state.terms
+        VERDICTS.labels(Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing).zone(event.hits)).inc()
+        HITS.observe(event.hits)
+        FEES_EARNED_WEI.inc(terms.fee)
 
 
 def _blame(effect: Effect, reason: str) -> Event:

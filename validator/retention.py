@@ -12,11 +12,16 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from validator.config import DAY_S
 from validator.dataset_store import DatasetKey, DatasetStore
+from validator.errors import BadInput, DiskFull
 from validator.protocol.state import Phase, TaskState
 from validator.task_index import TaskIndex
 from validator.types import TaskId
+
+log = structlog.get_logger(__name__)
 
 
 class Retention:
@@ -43,19 +48,35 @@ class Retention:
         self._keep_days = keep_days
 
     async def sweep(self, now_s: float) -> None:
-        """Note what has become public, then delete what is due; `now_s` in Unix seconds."""
-        index, wanted = TaskIndex(self._states().values()), self._wanted()
-        await reveal_settled(self._store, index)
+        """Note what has become public, then delete what is due; `now_s` in Unix seconds.
+
+        What cannot be deleted now, because a file is damaged or the disk is full, stays until the next time.
+        """
+        index = TaskIndex(self._states().values())
         for key in self._store.present():
-            tasks = index.of_dataset(key)
-            last_use_s = max([self._store.taken_in_at_s(key), *(task.entered_at_s or 0 for task in tasks)])
-            is_in_use = key in wanted or any(task.phase is not Phase.CLOSED for task in tasks)
-            if not is_in_use and self._is_due(last_use_s, now_s):
-                self._write_log("dataset", self._store.size_bytes(key), payer=key.payer, source_data_hash=_hex(key))
-                await self._store.delete(key)
+            try:
+                await self._sweep_dataset(key, index, now_s)
+            except (BadInput, DiskFull, OSError) as error:
+                log.error("a dataset cannot be deleted", dataset=key.folder, error=str(error))
         for state in list(self._states().values()):
             if state.phase is Phase.CLOSED and self._is_due(state.entered_at_s or 0, now_s):
-                self._delete_model(state.task_id)
+                try:
+                    self._delete_model(state.task_id)
+                except OSError as error:
+                    log.error("a model cannot be deleted", task="0x" + state.task_id.hex(), error=str(error))
+
+    async def _sweep_dataset(self, key: DatasetKey, index: TaskIndex, now_s: float) -> None:
+        tasks = index.of_dataset(key)
+        if key in index.public_datasets:
+            await self._store.reveal(key)
+        last_use_s = max([self._store.taken_in_at_s(key), *(task.entered_at_s or 0 for task in tasks)])
+        is_running = any(task.phase is not Phase.CLOSED for task in tasks)
+        if is_running or not self._is_due(last_use_s, now_s):
+            return
+        marks = await self._store.marks(key) if self._store.is_planted(key) else None
+        if key not in self._wanted():
+            self._write_log("dataset", self._store.size_bytes(key), payer=key.payer, source_data_hash=_hex(key))
+            self._store.delete(key, marks)
 
     def _is_due(self, last_use_s: float, now_s: float) -> bool:
         return now_s >= last_use_s + self._keep_days * DAY_S

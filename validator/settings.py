@@ -124,8 +124,8 @@ class KeySettings(_Table):
     )
     cold_address: AddressText | None = Field(
         default=None,
-        description="Where `touchstone validator sweep` sends credit that tasks do not need. Its key belongs on another "
-        "machine: whoever takes the key above can then take no more than is at work.",
+        description="Where `touchstone validator sweep` sends credit that tasks do not need. Its key belongs on "
+        "another machine: whoever takes the key above can then take no more than is at work.",
     )
 
     @model_validator(mode="after")

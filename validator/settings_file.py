@@ -116,7 +116,7 @@ def _check_environment() -> None:
 
 
 def _describe(path: Path, text: str, mistake: Mapping[str, Any], others: int) -> str:
-    place = [str(part) for part in mistake["loc"]]
+    place = [name if (name := str(part)).isprintable() else ascii(name) for part in mistake["loc"]]
     place = mistake.get("ctx", {}).get("key", "").split(".") if mistake["type"] == "settings" else place
     names, table = place[:2], _table(place[0])
     key = ".".join(names) + "".join(f"[{part}]" for part in place[2:] if part.isdigit())

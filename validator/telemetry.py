@@ -2,10 +2,6 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from validator.protocol.events import Event, TaskSettled
-from validator.protocol.state import TaskState
-from validator.protocol.verdict import Thresholds
-
 EVENTS = Counter("touchstone_events", "Events that changed a task.", ["kind"])
 EFFECT_SECONDS = Histogram(
     "touchstone_effect_seconds",
@@ -31,7 +27,7 @@ DEADLINE_ALARMS = Counter(
 
 RPC_REQUESTS = Counter(
     "touchstone_rpc_requests",
-    "Requests to a node, by its place in the configuration: answered, answered with an error, or failed.",
+    "Requests to a node, by its place in the configuration: answered, error, busy, unreachable, nonsense, cancelled.",
     ["node", "method", "outcome"],
 )
 RPC_SECONDS = Histogram(
@@ -70,13 +66,3 @@ LOOP_LAG_SECONDS = Histogram(
 )
 LOOP_LAG_P999_SECONDS = Gauge("touchstone_event_loop_lag_p999_seconds", "Its 99.9th percentile over ten minutes.")
 BUILD_INFO = Gauge("touchstone_build_info", "Always 1; the labels say what runs.", ["version", "python", "chain_id"])
-
-
-def count(event: Event, state: TaskState) -> None:
-    """An event that is in the journal, and the state that it has led to."""
-    EVENTS.labels(type(event).__name__).inc()
-    if isinstance(event, TaskSettled):
-        terms = state.terms
-        VERDICTS.labels(Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing).zone(event.hits)).inc()
-        HITS.observe(event.hits)
-        FEES_EARNED_WEI.inc(terms.fee)

@@ -236,6 +236,9 @@ class ChainWatcher:
 
     async def _audit(self) -> None:
         """Compare the contract's storage with what is known, for all tasks now and then, and for some at once."""
+        last = BlockNumber(self._next - 1)
+        if last < self._start:
+            return  # The contract itself is not final yet.
         now_s = asyncio.get_running_loop().time()
         if self._audited_at_s is None or now_s - self._audited_at_s >= AUDIT_EVERY_S:
             self._audited_at_s = now_s
@@ -245,7 +248,7 @@ class ChainWatcher:
         for _ in range(min(len(self._to_audit), AUDITS_PER_LOOK)):
             task_id = self._to_audit.popleft()
             if self._driver.states[task_id].phase is not Phase.CLOSED:
-                await self._audit_task(task_id, BlockNumber(self._next - 1))
+                await self._audit_task(task_id, last)
 
     async def _audit_task(self, task_id: TaskId, last: BlockNumber) -> None:
         try:

@@ -2,13 +2,17 @@
 
     echo SCENARIO [--repeats N] [--shard I/N] [--double STRIDE] [--at K1[,K2]] | python -m tests.daemon.crashes
 
-A boundary is in front of and behind each commit of the journal, each broadcast and each request to a miner: `before`, it
-has had no effect; `after`, it has had it and nobody has heard. At each one this process forks. The child is the world in
-which the validator was killed just then: nothing of the dead program runs on, not even a `finally`; its files are taken
-as they lie on the disk, a new validator starts on them, and the child tells the end that it came to. With `--double`, a
-child forks again at every STRIDE-th boundary of its recovery. `--at` dies at the given boundaries without a fork, and
-tells the story on standard error. Each line of standard input is answered with lines of JSON, one for each end, the
-uncrashed one last, and an empty line.
+A boundary is in front of and behind each commit of the journal, each broadcast and each request to a miner: `before`,
+it has had no effect; `after`, it has had it and nobody has heard. At each one this process forks. The child is the
+world in which the validator was killed just then: nothing of the dead program runs on, not even a `finally`; its files
+are taken as they lie on the disk, a new validator starts on them, and the child tells the end that it came to.
+
+--repeats   dies at boundaries that look alike only so often: each block moves the journal's cursor
+--shard     dies at one in N of them, told apart by a checksum of their names
+--double    dies again, in forks of the child, at every STRIDE-th boundary of its recovery
+--at        dies at these boundaries without a fork, and tells the story on standard error; `--at ,` for none
+
+Each line of standard input is answered with lines of JSON, one for each end, the uncrashed one last, and an empty line.
 """
 
 import argparse
@@ -30,9 +34,7 @@ from zlib import crc32
 
 import sqlalchemy as sa
 import structlog
-from eth_utils.abi import filter_abi_by_type, function_abi_to_4byte_selector
 
-from contracts import load_artifact
 from tests.daemon import virtual_time
 from tests.daemon.invariants import describe_end, find_secrets, find_violations
 from tests.daemon.memory_miner import Behaviour
@@ -168,8 +170,10 @@ class Story(Wire):
 
     async def begin(self) -> dict[str, Any]:
         self.world = await World.create(
-            [self.scenario.behaviour], self.directory, self.clock, self, self.scenario.profile
+            self.scenario.behaviours, self.directory, self.clock, self, self.scenario.profile
         )
+        for trouble in self.troubles:
+            await trouble.prepare(self.world)
         self.world.after_block, self.world.on_change = self._after_block, self._on_change
         return await self._live()
 
@@ -201,7 +205,7 @@ class Story(Wire):
         journal = await self.world.live()
         self.is_recording = False
         end = await describe_end(self.world, journal)
-        return {"end": end, "violations": await find_violations(self.world, journal), "boundaries": self.count}
+        return {"end": end, "violations": await find_violations(self.world, journal), "boundaries": len(self.seen)}
 
     def run(self, life: Coroutine[Any, Any, dict[str, Any]]) -> NoReturn:
         """Tell what comes of a life, and end the process."""

@@ -4,11 +4,13 @@ The letters are those of the invariants of the fault catalogue.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from tests.daemon.memory_miner import MemoryMiner
 from tests.daemon.world import SEED, World
 from validator.edges.contract import TaskSettled
+from validator.edges.keys import derive_secret
 from validator.journal import Journal
 from validator.protocol.state import Phase
 from validator.types import BlockNumber
@@ -21,7 +23,7 @@ async def describe_end(world: World, journal: Journal) -> dict[str, Any]:
     contract = world.contract
     wealth_wei = {}
     roles = {"payer": world.payer.address, "validator": world.validator.address, "burned": BURNED}
-    for role, address in roles.items() | {(f"miner {m.name}", m.signer.address) for m in world.miners}:
+    for role, address in (roles | {f"miner {miner.name}": miner.signer.address for miner in world.miners}).items():
         onchain = await contract.miner(address)
         spent_wei = sum(
             outcome.gas_used * outcome.price_wei
@@ -31,12 +33,13 @@ async def describe_end(world: World, journal: Journal) -> dict[str, Any]:
         wealth_wei[role] = (
             world.node.balance_wei(address) + spent_wei + await contract.credits_wei(address) + onchain.stake
         )
-    states = journal.replay()
+    replayed = journal.replay()
+    states = [replayed[task.task_id] for task in world.tasks]
     return {
         "outcomes": [(await contract.task_state(task.task_id)).status.name for task in world.tasks],
-        "wealth": dict(sorted(wealth_wei.items())),
+        "wealth": wealth_wei,
         "on chain": sorted(name for name, _task_id in world.node.facts()),
-        "journal": [(states[task.task_id].phase, states[task.task_id].outcome, states[task.task_id].hits) for task in world.tasks],
+        "journal": [(state.phase, state.outcome, state.hits) for state in states],
     }
 
 
@@ -45,33 +48,32 @@ async def find_violations(world: World, journal: Journal) -> list[str]:
     return [*world.violations, *[found async for found in _violations(world, journal)]]
 
 
-async def _violations(world: World, journal: Journal) -> Any:
+async def _violations(world: World, journal: Journal) -> AsyncIterator[str]:
     states = journal.replay()
     for task in world.tasks:
         state = states.get(task.task_id)
         if state is None or state.phase is not Phase.CLOSED:
             yield f"I3: a task is {state.phase if state else 'forgotten'}"
-    for (name, task_id), count in Counter(world.node.facts()).items():
-        if count > 1 and name in ONCE:
-            yield f"I4: {name} {count} times for {task_id.hex()[:8]}"
     if left := journal.unfinished_effects():
         yield f"I3: effects are left: {[effect.key for effect in left]}"
     if unsent := journal.transactions.unfinished():
         yield f"I4: nonces are left: {[out.nonce for out in unsent]}"
     if world.node.next_nonce(world.validator.address) != world.node.mined_count(world.validator.address):
         yield "I4: something of the validator is still on its way"
+    for (name, task_id), count in Counter(world.node.facts()).items():
+        if count > 1 and name in ONCE:
+            yield f"I4: {name} {count} times for {task_id.hex()[:8]}"
     for miner in world.miners:
-        yield_from = list(_of_miner(world, miner))
-        for found in yield_from:
+        for found in _of_miner(world, miner):
             yield found
-    async for found in _recounted(world):
+    async for found in _in_the_books(world):
         yield found
 
 
 ONCE = ("TaskOpened", "TaskAccepted", "ModelSubmitted", "Challenged", "Answered", "TaskSettled", "TaskClosed")
 
 
-def _of_miner(world: World, miner: Any) -> Iterator[str]:
+def _of_miner(world: World, miner: MemoryMiner) -> Iterator[str]:
     """C1, P5, P6, and the probes' gate."""
     contents = {deed.content for deed in miner.deeds if deed.kind in ("upload", "job")}
     if len(contents) > 1:
@@ -86,10 +88,15 @@ def _of_miner(world: World, miner: Any) -> Iterator[str]:
             yield f"gate: {deed.kind} before what it waits for was final"
 
 
-async def _recounted(world: World) -> Any:
-    """I7: an auditor's count, from the chain alone."""
-    events = await world.contract.events(BlockNumber(0), BlockNumber(world.node.head.number))
-    for event in events:
+async def _in_the_books(world: World) -> AsyncIterator[str]:
+    """I1: once all tasks are closed, credits and stakes are all that there is. I7: the hits, from the chain alone."""
+    contract = world.contract
+    owed_wei = 0
+    for address in (world.payer.address, world.validator.address, *(miner.signer.address for miner in world.miners)):
+        owed_wei += await contract.credits_wei(address) + (await contract.miner(address)).stake
+    if owed_wei != world.node.balance_wei(contract.address):
+        yield f"I1: the contract owes {owed_wei} and has {world.node.balance_wei(contract.address)}"
+    for event in await contract.events(BlockNumber(0), BlockNumber(world.node.head.number)):
         if isinstance(event, TaskSettled):
             hits = sum(row.head_hash == reply for row, reply in zip(event.rows, event.replies, strict=True))
             if hits != event.hits:
@@ -98,12 +105,13 @@ async def _recounted(world: World) -> Any:
 
 def find_secrets(world: World, logs: str) -> list[str]:
     """I5: what must be neither on the disk nor in the logs while a task that it belongs to is not settled."""
-    is_revealed = any(name in ("TaskSettled",) for name, _ in world.node.facts()) or bool(world.node.pool)
-    needles: dict[str, bytes] = {"master seed": SEED, "validator's key": bytes(world.validator._account.key)}
+    is_revealed = any(name == "TaskSettled" for name, _task_id in world.node.facts()) or any(
+        transaction.function == "settle" for transaction in world.node.pool.values()
+    )
+    needles = {"master seed": SEED, "validator's key": derive_secret(SEED, "validator").reveal()}
     if not is_revealed:
         needles["salt"] = world.secrets.commitment_salt(world.validator.address, 0)
-        for mark in world.planted.marks:
-            needles[f"mark {mark.row_index}"] = mark.draw.text.encode()
+        needles |= {f"mark {mark.row_index}": mark.draw.text.encode() for mark in world.planted.marks}
     files = [path for path in world.directory.rglob("*") if path.is_file() and path.stat().st_size]
     return [
         f"I5: the {name} is in {place}"

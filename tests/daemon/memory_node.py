@@ -1,8 +1,8 @@
 """A node in this process: real transactions and the real EVM (revm) behind JSON-RPC, and a chain that can be rewound.
 
-It stands where the HTTP exchange of `validator/edges/rpc_node.py` stands, and all above that runs as it is; what a node of
-another make answers to the same script, test_conformance.py compares. Blocks come when `mine` is called. The state is a
-function of the blocks: after a reorganisation, and for a look at an old block, it is computed again.
+It stands where the HTTP exchange of `validator/edges/rpc_node.py` stands, and all above that runs as it is; what a node
+of another make answers to the same script, test_conformance.py compares. Blocks come when `mine` is called. The state
+is a function of the blocks: after a reorganisation, and for a look at an old block, it is computed again.
 
 Not like a chain: storage slots stay warm from transaction to transaction, so gas is a little less; the priority fee is
 burned.
@@ -45,10 +45,12 @@ MIN_BUMP_PERCENT = 110
 SERVER_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, REVERTED = -32000, -32602, -32601, 3
 
 EVENT_NAMES = {
-    "0x" + event_abi_to_log_topic(entry).hex(): entry["name"] for entry in filter_abi_by_type("event", load_artifact().abi)
+    "0x" + event_abi_to_log_topic(entry).hex(): entry["name"]
+    for entry in filter_abi_by_type("event", load_artifact().abi)
 }
 FUNCTIONS = {
-    function_abi_to_4byte_selector(entry): entry["name"] for entry in filter_abi_by_type("function", load_artifact().abi)
+    function_abi_to_4byte_selector(entry): entry["name"]
+    for entry in filter_abi_by_type("function", load_artifact().abi)
 }
 
 _REVERT = re.compile(r"^Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}$")
@@ -122,18 +124,26 @@ class _State:
 
     evm: Any
     nonces: dict[Address, int] = field(default_factory=lambda: defaultdict(int))
+    charges_wei: dict[Address, int] = field(default_factory=lambda: defaultdict(int))
 
     def balance_wei(self, address: Address) -> int:
         return int(self.evm.get_balance(address))
 
+    def charge(self, address: Address, amount_wei: int) -> None:
+        self.evm.set_balance(address, self.balance_wei(address) - amount_wei)
+        self.charges_wei[address] += amount_wei
+
     @contextmanager
     def rolled_back(self) -> Iterator[None]:
         checkpoint, nonces = self.evm.snapshot(), self.nonces.copy()
+        self.charges_wei.clear()
         try:
             yield
         finally:
             self.evm.revert(checkpoint)
             self.nonces = nonces
+            for address, amount_wei in self.charges_wei.items():  # What was set, revm does not take back.
+                self.evm.set_balance(address, self.balance_wei(address) + amount_wei)
 
 
 class MemoryNode:
@@ -202,18 +212,7 @@ class MemoryNode:
             back = {outcome.transaction.hash: outcome.transaction for block in lost for outcome in block.outcomes}
             self.pool = back | self.pool
 
-    # --- what a client may ask
-
-    def answer(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
-        """The body of a JSON-RPC answer."""
-        head: dict[str, Any] = {"jsonrpc": "2.0", "id": 1}
-        handler = _METHODS.get(method)
-        try:
-            if handler is None:
-                raise RpcError(f"the method {method} does not exist/is not available", METHOD_NOT_FOUND)
-            return head | {"result": handler(self, *params)}
-        except RpcError as error:
-            return head | {"error": error.body}
+    # --- what comes in
 
     def send(self, raw: bytes) -> Hash32:
         """Take signed bytes into the pool by geth's rules; RpcError in geth's words."""
@@ -318,7 +317,7 @@ class MemoryNode:
                 gas_used = int(reverted.group(1))
         logs = [_log_json(log) for log in state.evm.result.logs] if is_success else []
         state.nonces[sender] += 1
-        state.evm.set_balance(sender, state.balance_wei(sender) - gas_used * price_wei)
+        state.charge(sender, gas_used * price_wei)
         return Outcome(transaction, is_success, gas_used, price_wei, logs, created)
 
     def _new_state(self) -> _State:
@@ -338,208 +337,6 @@ class MemoryNode:
 
     def _set_block(self, state: _State, number: int, timestamp_s: int, base_fee_wei: int) -> None:
         state.evm.set_block_env(pyrevm.BlockEnv(number=number, timestamp=timestamp_s, basefee=base_fee_wei))
-
-    # --- the methods
-
-    def _block_number(self, tag: str) -> int | None:
-        match tag:
-            case "latest" | "pending":
-                return self.head.number
-            case "finalized" | "safe":
-                return self.final.number
-            case "earliest":
-                return 0
-        number = int(tag, 16)
-        return number if number <= self.head.number else None
-
-    def _known_block(self, tag: str) -> int:
-        number = self._block_number(tag)
-        if number is None:
-            raise RpcError("header not found")
-        return number
-
-    def _get_block(self, tag: str, _is_full: bool = False) -> dict[str, Any] | None:
-        number = self._block_number(tag)
-        if number is None:
-            return None
-        block = self.blocks[number]
-        return {
-            "number": hex(number),
-            "hash": _hex(block.hash),
-            "parentHash": _hex(self.blocks[number - 1].hash if number else bytes(32)),
-            "timestamp": hex(block.timestamp_s),
-            "baseFeePerGas": hex(block.base_fee_wei),
-            "transactions": [_hex(outcome.transaction.hash) for outcome in block.outcomes],
-        }
-
-    def _call(self, call: Mapping[str, Any], tag: str = "latest") -> str:
-        return _hex(self._execute(call, tag)[0])
-
-    def _estimate(self, call: Mapping[str, Any], tag: str = "latest") -> str:
-        return hex(self._execute(call, tag)[1])
-
-    def _execute(self, call: Mapping[str, Any], tag: str) -> tuple[bytes, int]:
-        """What a call returns, and its gas, in the block after the named one; behind the whole pool if it is pending."""
-        number = self._known_block(tag)
-        state = self._state if number == self.head.number else self._state_at(number)
-        sender = to_checksum_address(call.get("from", "0x" + "00" * 20))
-        value_wei, gas = int(call.get("value", "0x0"), 16), int(call.get("gas", hex(BLOCK_GAS_LIMIT)), 16)
-        data = bytes.fromhex((call.get("data") or call.get("input") or "0x")[2:])
-        with state.rolled_back():
-            next_s = max(self.blocks[number].timestamp_s + 1, GENESIS_S + int(self.clock.now_s) + self.warp_s)
-            if number != self.head.number:
-                next_s = self.blocks[number + 1].timestamp_s
-            self._set_block(state, number + 1, next_s, self.base_fee_wei)
-            if tag == "pending":
-                for transaction in self._executable():
-                    self._apply(state, transaction, self.base_fee_wei)
-            if state.balance_wei(sender) < value_wei:
-                raise RpcError(f"insufficient funds for transfer: address {sender}")
-            try:
-                if call.get("to") is None:
-                    state.evm.deploy(sender, data, value=value_wei, gas=gas)
-                    return b"", int(state.evm.result.gas_used)
-                output = state.evm.message_call(
-                    sender, to_checksum_address(call["to"]), calldata=data, value=value_wei, gas=gas
-                )
-            except RuntimeError as error:
-                raise _refusal(str(error)) from None
-            return bytes(output), int(state.evm.result.gas_used)
-
-    def _get_balance(self, address: str, tag: str = "latest") -> str:
-        return hex(self._read_state(tag).balance_wei(Address(to_checksum_address(address))))
-
-    def _get_code(self, address: str, tag: str = "latest") -> str:
-        return _hex(bytes(self._read_state(tag).evm.get_code(address) or b"")[:-PADDING_BYTES])
-
-    def _read_state(self, tag: str) -> _State:
-        number = self._known_block(tag)
-        return self._state if number == self.head.number else self._state_at(number)
-
-    def _get_count(self, address: str, tag: str = "latest") -> str:
-        sender = Address(to_checksum_address(address))
-        if tag == "pending":
-            return hex(self.next_nonce(sender))
-        number = self._known_block(tag)
-        return hex(sum(outcome.transaction.sender == sender for _block, outcome in self.outcomes(number)))
-
-    def _send_raw(self, raw: str) -> str:
-        return _hex(self.send(bytes.fromhex(raw[2:])))
-
-    def _get_receipt(self, tx_hash: str) -> dict[str, Any] | None:
-        for block, outcome in self.outcomes():
-            if _hex(outcome.transaction.hash) == tx_hash:
-                created = outcome.created
-                return {
-                    "transactionHash": tx_hash,
-                    "blockNumber": hex(block.number),
-                    "blockHash": _hex(block.hash),
-                    "from": outcome.transaction.sender,
-                    "to": outcome.transaction.signed.to,
-                    "status": hex(outcome.is_success),
-                    "gasUsed": hex(outcome.gas_used),
-                    "effectiveGasPrice": hex(outcome.price_wei),
-                    "contractAddress": created,
-                    "logs": list(self._logs_of(block, outcome)),
-                }
-        return None
-
-    def _get_transaction(self, tx_hash: str) -> dict[str, Any] | None:
-        mined = {_hex(o.transaction.hash): (block, o.transaction) for block, o in self.outcomes()}
-        waiting = {_hex(transaction.hash): (None, transaction) for transaction in self.pool.values()}
-        found = (waiting | mined).get(tx_hash)
-        if found is None:
-            return None
-        block, transaction = found
-        signed = transaction.signed
-        return {
-            "hash": tx_hash,
-            "from": transaction.sender,
-            "to": signed.to,
-            "nonce": hex(signed.nonce),
-            "value": hex(signed.value_wei),
-            "gas": hex(signed.gas_limit),
-            "input": _hex(signed.data),
-            "maxFeePerGas": hex(signed.max_fee_per_gas_wei),
-            "maxPriorityFeePerGas": hex(signed.max_priority_fee_per_gas_wei),
-            "blockNumber": hex(block.number) if block else None,
-            "blockHash": _hex(block.hash) if block else None,
-        }
-
-    def _get_logs(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        first, last = (self._known_block(query.get(key, "latest")) for key in ("fromBlock", "toBlock"))
-        addresses = query.get("address", [])
-        wanted = {a.lower() for a in ([addresses] if isinstance(addresses, str) else addresses)}
-        return [
-            log
-            for block in self.blocks[first : last + 1]
-            for outcome in block.outcomes
-            for log in self._logs_of(block, outcome)
-            if (not wanted or log["address"].lower() in wanted) and _matches(log["topics"], query.get("topics", []))
-        ]
-
-    def _logs_of(self, block: MinedBlock, outcome: Outcome) -> Iterator[dict[str, Any]]:
-        place = block.outcomes.index(outcome)
-        index = sum(len(before.logs) for before in block.outcomes[:place])
-        for number, log in enumerate(outcome.logs, index):
-            yield {
-                **log,
-                "blockNumber": hex(block.number),
-                "blockHash": _hex(block.hash),
-                "transactionHash": _hex(outcome.transaction.hash),
-                "logIndex": hex(number),
-                "removed": False,
-            }
-
-
-_METHODS: dict[str, Callable[..., Any]] = {
-    "eth_chainId": lambda node: hex(node.chain_id),
-    "eth_blockNumber": lambda node: hex(node.head.number),
-    "eth_maxPriorityFeePerGas": lambda _node: hex(GWEI),
-    "eth_getBlockByNumber": MemoryNode._get_block,
-    "eth_call": MemoryNode._call,
-    "eth_estimateGas": MemoryNode._estimate,
-    "eth_getBalance": MemoryNode._get_balance,
-    "eth_getCode": MemoryNode._get_code,
-    "eth_getTransactionCount": MemoryNode._get_count,
-    "eth_sendRawTransaction": MemoryNode._send_raw,
-    "eth_getTransactionReceipt": MemoryNode._get_receipt,
-    "eth_getTransactionByHash": MemoryNode._get_transaction,
-    "eth_getLogs": MemoryNode._get_logs,
-}
-
-
-class Wire:
-    """What lies between one client and the world; here nothing happens to what is on its way."""
-
-    def before(self, what: str, content: Any) -> None:
-        """A request has not arrived: what is raised here loses it."""
-
-    def after(self, what: str, content: Any) -> None:
-        """What was asked is done: what is raised here loses the answer."""
-
-
-class Door(Node):
-    """One client's way to the node: the HTTP exchange of `rpc_node.py`, done in this process."""
-
-    def __init__(self, node: MemoryNode, wire: Wire | None = None) -> None:
-        super().__init__("http://127.0.0.1", "0")
-        self._node = node
-        self._wire = wire or Wire()
-
-    async def _post(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
-        await asyncio.sleep(0)
-        method, params = call["method"], call["params"]
-        self._wire.before(method, params)
-        answer = self._node.answer(method, params)
-        self._wire.after(method, params)
-        return answer
-
-
-async def open_chain(node: MemoryNode, wire: Wire | None = None) -> Chain:
-    """The node as a client sees it."""
-    door = Door(node, wire)
-    return Chain(Nodes([door], await door.introduce()))
 
 
 def _recover(raw: bytes) -> Transaction:

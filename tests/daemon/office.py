@@ -109,13 +109,18 @@ class Office:
 async def open_office(directory: Path) -> AsyncIterator[Office]:
     """Over a fresh chain, where the payer has credit for one attempt."""
     async with open_chain("embedded") as url:
-        chain = await Chain.connect(url)
+        office = await found_office(url, directory)
         try:
-            contract = await Touchstone.deploy(TransactionSender(chain, dev_mnemonic_signer(9)), NO_FLOORS)
-            await contract.deposit(TransactionSender(chain, PAYER), COST_WEI)
-            yield Office(contract, url, directory)
+            yield office
         finally:
-            await chain.aclose()
+            await office.contract.chain.aclose()
+
+
+async def found_office(url: str, directory: Path) -> Office:
+    chain = await Chain.connect(url)
+    contract = await Touchstone.deploy(TransactionSender(chain, dev_mnemonic_signer(9)), NO_FLOORS)
+    await contract.deposit(TransactionSender(chain, PAYER), COST_WEI)
+    return Office(contract, url, directory)
 
 
 async def make_request(

@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.daemon.memory_miner import Behaviour
+from tests.daemon.memory_miner import Behaviour, Purse
 from tests.daemon.world import PROFILE, World
-from validator.config import Profile
+from validator.config import FeeLimits, Profile
 from validator.errors import ChainUnreachable
 from validator.protocol.state import Phase, TaskState
 
@@ -20,12 +20,15 @@ class Trouble:
 
     has_struck = False
 
+    async def prepare(self, world: World) -> None:
+        """Called before the validator starts for the first time."""
+
     def after_block(self, world: World) -> None: ...
 
     def on_the_wire(self, world: World, what: str) -> None:
         """Called before a request arrives and before its answer leaves."""
 
-    def on_change(self, world: World, state: TaskState) -> float:
+    def on_change(self, _world: World, _state: TaskState) -> float:
         """Called with each new state of a task; for how many seconds the validator is to be down from then on."""
         return 0.0
 
@@ -102,12 +105,37 @@ class FullDisk(Trouble):
             world.limit_disk(is_full=False)
 
 
+@dataclass
+class FeeSpike(Trouble):
+    """Once the evidence is ready, a block costs thirty times as much: what was signed for less is never mined."""
+
+    has_struck: bool = False
+
+    def on_change(self, world: World, state: TaskState) -> float:
+        if _is_bundled(state) and not self.has_struck:
+            self.has_struck = True
+            world.node.base_fee_wei *= 30
+        return 0.0
+
+
+@dataclass
+class CancelledOrder(Trouble):
+    """The payer has changed its mind: the contract takes the Order no more."""
+
+    has_struck: bool = False
+
+    async def prepare(self, world: World) -> None:
+        await world.contract.cancel_order(Purse(world.node, world.payer), world.tasks[0].order.nonce)
+        world.node.mine()
+        self.has_struck = True
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """`outcome` is the contract's name for the end."""
+    """`outcomes` are the contract's names for the end of each miner's task."""
 
-    outcome: str
-    behaviour: Behaviour = Behaviour()
+    outcomes: tuple[str, ...]
+    behaviours: tuple[Behaviour, ...] = (Behaviour(),)
     troubles: Callable[[], Sequence[Trouble]] = tuple
     profile: Profile = PROFILE
 
@@ -116,28 +144,32 @@ def _is_bundled(state: TaskState) -> bool:
     return state.bundle_hash is not None
 
 
-def _probed(state: TaskState) -> bool:
+def _is_probed(state: TaskState) -> bool:
     return any(answer is not None for answer in state.answers)
 
 
 PATIENT = replace(PROFILE, durations=replace(PROFILE.durations, submitted_seconds=600))
 """For pauses between attempts that have grown long."""
 
+EAGER = replace(PROFILE, fee_limits=FeeLimits(bump_after_s=1.0, resend_after_s=0.5))
+PAID = ("PAID",)
+
 SCENARIOS = {
-    "paid": Scenario("PAID"),
-    "refunded": Scenario("REFUNDED", Behaviour(hit_share=0.5)),
-    "slashed": Scenario("SLASHED", Behaviour(hit_share=0.0)),
-    "no-accept": Scenario("OPEN_LAPSED", Behaviour(accepts=False)),
-    "late": Scenario("MINER_LAPSED", Behaviour(training_s=10_000.0)),
-    "silent": Scenario("MINER_LAPSED", Behaviour(answers_probes=False, answers_challenges=False)),
-    "challenge": Scenario("PAID", Behaviour(signs=False)),
-    "no-settle": Scenario(
-        "VALIDATOR_LAPSED", troubles=lambda: [Outage(Phase.SUBMITTED, 25.0, _probed)]
-    ),
-    "reorg-at-open": Scenario("PAID", troubles=lambda: [Reorganisation("TaskOpened", age=1)]),
-    "reorg-at-submit": Scenario("PAID", troubles=lambda: [Reorganisation("ModelSubmitted", age=1, keeps_transactions=False)]),
-    "reorg-at-settle": Scenario("PAID", troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
-    "disk-full-at-probes": Scenario("PAID", troubles=lambda: [FullDisk(Phase.ACCEPTED, 3.0)]),
-    "disk-full-at-settle": Scenario("PAID", troubles=lambda: [FullDisk(Phase.SUBMITTED, 3.0, _is_bundled)]),
-    "flapping-node": Scenario("PAID", troubles=lambda: [Flapping()], profile=PATIENT),
+    "paid": Scenario(PAID),
+    "refunded": Scenario(("REFUNDED",), (Behaviour(hit_share=0.5),)),
+    "slashed": Scenario(("SLASHED",), (Behaviour(hit_share=0.0),)),
+    "two-at-once": Scenario(("PAID", "SLASHED"), (Behaviour(), Behaviour(hit_share=0.0))),
+    "not-opened": Scenario(("NONE",), troubles=lambda: [CancelledOrder()]),
+    "no-accept": Scenario(("OPEN_LAPSED",), (Behaviour(accepts=False),)),
+    "late": Scenario(("MINER_LAPSED",), (Behaviour(training_s=10_000.0),)),
+    "silent": Scenario(("MINER_LAPSED",), (Behaviour(answers_probes=False, answers_challenges=False),)),
+    "challenge": Scenario(PAID, (Behaviour(signs=False),)),
+    "no-settle": Scenario(("VALIDATOR_LAPSED",), troubles=lambda: [Outage(Phase.SUBMITTED, 25.0, _is_probed)]),
+    "reorg-at-open": Scenario(PAID, troubles=lambda: [Reorganisation("TaskOpened", age=1)]),
+    "reorg-at-submit": Scenario(PAID, troubles=lambda: [Reorganisation("ModelSubmitted", 1, keeps_transactions=False)]),
+    "reorg-at-settle": Scenario(PAID, troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
+    "disk-full-at-probes": Scenario(PAID, troubles=lambda: [FullDisk(Phase.ACCEPTED, 3.0)]),
+    "disk-full-at-settle": Scenario(PAID, troubles=lambda: [FullDisk(Phase.SUBMITTED, 3.0, _is_bundled)]),
+    "flapping-node": Scenario(PAID, troubles=lambda: [Flapping()], profile=PATIENT),
+    "fee-spike": Scenario(PAID, troubles=lambda: [FeeSpike()], profile=EAGER),
 }

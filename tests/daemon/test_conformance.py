@@ -158,6 +158,9 @@ async def send_everything(desk: Desk) -> list[tuple[str, Any]]:
     await tell("replaced", chain.find_call(keccak(first)))
     await tell("not mined", chain.find_receipt(keccak(instead)))
     await tell("nonce meanwhile", chain.nonce(DEPLOYER.address))
+    balance_wei = await chain.balance_wei(DEPLOYER.address)
+    await tell("tried behind them", chain.preflight(DEPLOYER.address, POOR.address, b"", 1, 50_000))
+    await tell("took nothing", _now(await chain.balance_wei(DEPLOYER.address) == balance_wei))
     await desk.mine()
     for raw in (first, instead, second):
         receipt = await chain.find_receipt(keccak(raw))

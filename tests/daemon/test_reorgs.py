@@ -5,7 +5,8 @@ the oldest block that is not final, the last `depth` blocks give way to others. 
 or, at odd depths, is gone.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
+import structlog
 
 from tests.daemon import virtual_time
 from tests.daemon.invariants import describe_end, find_violations
@@ -20,6 +22,7 @@ from tests.daemon.memory_miner import Behaviour
 from tests.daemon.memory_node import MemoryNode, Wire
 from tests.daemon.world import PROFILE, World
 from validator.config import Durations
+from validator.errors import BadInput, Fatal
 
 FINALITY_DEPTH = 64
 LONG = replace(
@@ -64,6 +67,14 @@ SHARE = [
 """Every depth, every kind and, since their numbers have no common divisor, every pair of kind and place."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quiet() -> Iterator[None]:
+    """Formatting what nobody reads would take as long as the rest."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
 def is_there(node: MemoryNode, case: Case) -> bool:
     """Whether the case's transaction stands where the case says."""
     if case.place == "sent":
@@ -73,14 +84,14 @@ def is_there(node: MemoryNode, case: Case) -> bool:
     return any(outcome.transaction.function == case.kind for outcome in block.outcomes)
 
 
-def live(directory: Path, behaviour: Behaviour, after_block: Callable[[World], None]) -> dict[str, Any]:
-    """One life of a task; its end, which is without violations."""
+def live(directory: Path, behaviour: Behaviour, at_a_block: Callable[[World], None]) -> dict[str, Any]:
+    """One life of a task; its end, which is without violations. `at_a_block` is called before and after each."""
     clock = virtual_time.Clock()
 
     async def run() -> dict[str, Any]:
         world = await World.create([behaviour], directory, clock, Wire(), LONG)
-        world.block_s = 0.2
-        world.after_block = lambda: after_block(world)
+        world.block_s = 0.05
+        world.before_block = world.after_block = lambda: at_a_block(world)
         journal = await world.live()
         try:
             assert await find_violations(world, journal) == []
@@ -131,3 +142,21 @@ def test_whatever_is_not_final_may_be_taken_back(kind: str, place: str, depth: i
 def test_the_share_has_every_depth_and_every_kind_in_every_place() -> None:
     assert {case.depth for case in SHARE} == set(range(1, FINALITY_DEPTH + 1))
     assert {(case.kind, case.place) for case in SHARE} == {(kind, place) for kind in KINDS for place in PLACES}
+
+
+@pytest.mark.parametrize("depth", [FINALITY_DEPTH + 10, 128])
+def test_a_chain_that_takes_back_what_was_final_ends_the_validator_for_good(depth: int, tmp_path: Path) -> None:
+    """C2, P10: the dataset is out by then; nothing is revealed, nobody is slashed, and a restart changes nothing."""
+    worlds: list[World] = []
+
+    def take_back(world: World) -> None:
+        if not worlds and world.miners[0].tasks:
+            worlds.append(world)
+            world.node.reorganise(depth)
+
+    with pytest.raises(Fatal, match="had called final"):
+        live(tmp_path, Behaviour(), take_back)
+    (world,) = worlds
+    assert not any(transaction.function == "settle" for transaction in world.node.pool.values())
+    with pytest.raises(BadInput, match="is stopped"):
+        virtual_time.run(world.live(), world.clock)

@@ -82,6 +82,7 @@ class World:
     states: dict[TaskId, TaskState] = field(default_factory=dict)
     """As the validator's driver has last shown them."""
     violations: list[str] = field(default_factory=list)
+    before_block: Callable[[], None] = lambda: None
     after_block: Callable[[], None] = lambda: None
     on_change: Callable[[TaskState], None] = lambda _state: None
     block_s: float = 0.25
@@ -198,6 +199,7 @@ class World:
         while True:
             await asyncio.sleep(max(0.0, self.next_block_s - self.clock.now_s))
             self.next_block_s = self.clock.now_s + self.block_s
+            self.before_block()
             self.node.mine()
             self.after_block()
             for miner in self.miners:
@@ -227,6 +229,9 @@ class World:
                     done, _pending = await asyncio.wait(running, timeout=REST_S)
                     for ended in done:
                         ended.result()
+        except BaseException:
+            validator.journal.close()
+            raise
         finally:
             for unended in running:
                 unended.cancel()

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientTimeout, web
+from web3 import AsyncWeb3
 
 from tests.edges.fault_proxy import FaultProxy, faulty
 from validator.edges import chain as chain_module
 from validator.edges import nodes, rpc_node
 from validator.edges.chain import Chain, TransactionSender
-from validator.edges.devnet import embedded_node
+from validator.edges.devnet import embedded_node, open_chain
 from validator.edges.keys import LocalSigner, SecretBytes, dev_mnemonic_signer
 from validator.errors import BadInput, ChainUnreachable, Fatal, NodeFault, Reverted, Transient
 from validator.types import BlockNumber
@@ -271,3 +272,15 @@ async def test_more_gas_than_the_ceiling_is_never_bought() -> None:
         with pytest.raises(Fatal, match="over the ceiling"):
             await TransactionSender(chain, dev_mnemonic_signer(0)).send(PAYEE)
         await chain.aclose()
+
+
+async def test_a_node_is_a_web3_provider() -> None:
+    async with open_chain("embedded") as url:
+        chain, node = await Chain.connect(url), rpc_node.Node(url, "0")
+        try:
+            web3 = AsyncWeb3(node)
+            assert await web3.eth.chain_id == chain.chain_id
+            assert (await web3.eth.get_block("latest"))["hash"] == (await chain.head()).hash
+        finally:
+            await node.aclose()
+            await chain.aclose()

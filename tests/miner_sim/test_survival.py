@@ -13,7 +13,7 @@ from miner_sim.config import MinerConfig
 from miner_sim.fleet import RunningMiner
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
 from tests.miner_sim.test_process import start as start_process
-from tests.miner_sim.test_weights import LORA_SPEC, fetch
+from tests.miner_sim.test_weights import LORA_SPEC, fetch, store
 from tests.miner_sim.world import ETHER, WITH_RUNNING_MINERS, N, Task, W, World, evidence_key, private_key
 from validator.edges.contract import Answered, TaskStatus
 from validator.protocol.commitment import hash_head, split_head
@@ -113,7 +113,7 @@ async def test_a_miner_that_was_killed_goes_on_with_its_jobs(world, running, tmp
         assert (after.status, after.fine_tuned_model) == ("succeeded", before.fine_tuned_model)
         again = await deliver(client, task)
         assert (again.id, again.training_file) == (before.id, before.training_file)
-        assert await fetch(world, Delivered(task, miner, client, after), tmp_path)
+        assert (await fetch(world, store(tmp_path), Delivered(task, miner, client, after))).weights_files
 
 
 async def test_a_miner_knows_the_tasks_that_were_opened_while_it_was_gone(world, running):

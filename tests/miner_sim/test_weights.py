@@ -1,6 +1,5 @@
 """Returned weights, from the miner's training to the validator's own probes: the same bytes, the same answers."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,31 +9,30 @@ import pytest_asyncio
 from yarl import URL
 
 from miner_sim.fleet import RunningMiner
+from tests.factories import make_planned
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
-from tests.miner_sim.world import BASE_MODEL, K_PAY, MAX_TOKENS, SPEC, WITH_RUNNING_MINERS, W, World, compact
+from tests.miner_sim.world import BASE_MODEL, K_PAY, SPEC, WITH_RUNNING_MINERS, W, World, compact
 from validator.config import DEV
 from validator.edges.http import HttpClient
 from validator.edges.miner_url import NO_TLS_KEY
 from validator.edges.miners import MinerClient
 from validator.errors import MinerFault
 from validator.model_work import Children
-from validator.protocol.commitment import ModelFile, hash_model_files, split_head
-from validator.protocol.method import read_method
-from validator.protocol.state import Answer, Weights
+from validator.protocol.commitment import hash_model_files, split_head
+from validator.protocol.state import Answer, TaskState, Weights
 from validator.protocol.wire import reply_head
-from validator.weights.returned import fetch_weights, probe_weights
+from validator.weights.returned import ReturnedWeights
 
 pytestmark = WITH_RUNNING_MINERS
 
 LORA_SPEC = compact(SPEC | {"method": "lora", "rank": 8, "learning_rate": 5e-3, "epochs": 20})
 FULL_SPEC = compact(SPEC)
-CAP_BYTES = 16 << 20
 
 
-async def returned(world: World, miner: RunningMiner, spec: str, weights: int = Weights.DELIVERED) -> Delivered:
+async def returned(world: World, miner: RunningMiner, spec: str, kind: int = Weights.DELIVERED) -> Delivered:
     """A finished job of a task that asks for weights."""
     client = await world.client(miner)
-    task = replace(await world.open_task(miner.address, spec=spec, weights=weights), spec=spec)
+    task = replace(await world.open_task(miner.address, spec=spec, weights=kind), spec=spec)
     return Delivered(task, miner, client, await until_finished(client, await deliver(client, task)))
 
 
@@ -43,19 +41,30 @@ async def renewed(world: World, delivered: Delivered) -> Delivered:
     return replace(delivered, client=await world.client(delivered.miner))
 
 
-async def fetch(world: World, delivered: Delivered, directory: Path) -> tuple[ModelFile, ...]:
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> ReturnedWeights:
+    return store(tmp_path_factory.mktemp("weights"))
+
+
+def store(directory: Path) -> ReturnedWeights:
+    return ReturnedWeights(Children(1), directory, {SPEC["base_model"]: str(BASE_MODEL)})
+
+
+async def fetch(world: World, weights: ReturnedWeights, delivered: Delivered) -> TaskState:
+    """The task with its weights fetched, as the daemon does it."""
     task = delivered.task
-    submitted = await world.contract.model_hash(task.task_id)
+    planned = replace(
+        make_planned(), task_id=task.task_id, terms=task.terms, spec=task.spec, base_model=SPEC["base_model"]
+    )
+    state = TaskState(planned, model_hash=await world.contract.model_hash(task.task_id))
     async with HttpClient(DEV) as http:
         session = http.open_session(delivered.miner.url, NO_TLS_KEY)
         client = MinerClient(session, delivered.miner.address, world.validator, world.contract.domain)
-        return await fetch_weights(client, task.task_id, submitted, directory, read_method(task.spec), CAP_BYTES)
+        return replace(state, weights_files=await weights.fetch(client, state))
 
 
-async def probe(delivered: Delivered, directory: Path, files: Sequence[ModelFile]) -> list[Answer]:
-    prompts = [row.prompt for _, row in delivered.task.marks]
-    method = read_method(delivered.task.spec)
-    return await probe_weights(Children(1), str(BASE_MODEL), directory, files, method, prompts, MAX_TOKENS)
+async def probe(weights: ReturnedWeights, delivered: Delivered, state: TaskState) -> list[Answer]:
+    return await weights.probe(state, [row.prompt for _, row in delivered.task.marks])
 
 
 def hits(delivered: Delivered, answers: list[Answer]) -> int:
@@ -70,50 +79,50 @@ async def lora(world: World, miners: dict[str, RunningMiner]) -> Delivered:
     return await returned(world, miners["returning"], LORA_SPEC)
 
 
-async def test_an_honest_adapter_is_fetched_and_answers_here_as_it_does_there(world, lora, tmp_path):
+async def test_an_honest_adapter_is_fetched_and_answers_here_as_it_does_there(world, lora, weights):
     """W4, M14: what is on chain is the hash of the files, which give the miner's own answers, and hit."""
     assert lora.job.status == "succeeded", lora.job.error
-    files = await fetch(world, lora, tmp_path)
-    assert [file.path for file in files] == ["adapter_config.json", "adapter_model.safetensors"]
-    answers = await probe(lora, tmp_path, files)
+    state = await fetch(world, weights, lora)
+    assert [file.path for file in state.weights_files] == ["adapter_config.json", "adapter_model.safetensors"]
+    answers = await probe(weights, lora, state)
     assert hits(lora, answers) >= K_PAY
     lora = await renewed(world, lora)
     served = [await lora.ask(row.prompt) for _, row in lora.task.marks]
     assert [(answer.text, "length" if answer.is_cut else "stop") for answer in answers] == served
 
 
-async def test_the_transcript_is_signed_over_the_hash_of_the_files(world, lora, tmp_path):
-    files = await fetch(world, lora, tmp_path)
+async def test_the_transcript_is_signed_over_the_hash_of_the_files(world, lora, weights):
+    state = await fetch(world, weights, lora)
     lora = await renewed(world, lora)
     for _, row in lora.task.marks:
         await lora.ask(row.prompt)
     status, body, _ = await lora.transcript(lora.task.prompt_hashes)
-    assert (status, body["model_hash"]) == (200, "0x" + hash_model_files(files).hex())
+    assert (status, body["model_hash"]) == (200, "0x" + hash_model_files(state.weights_files).hex())
 
 
-async def test_an_adapter_that_was_not_trained_is_found_out(world, miners, tmp_path):
+async def test_an_adapter_that_was_not_trained_is_found_out(world, miners, weights):
     """W1: the base strategy returns an adapter that does nothing."""
     delivered = await returned(world, miners["base"], LORA_SPEC, Weights.JUDGED)
-    files = await fetch(world, delivered, tmp_path)
-    assert hits(delivered, await probe(delivered, tmp_path, files)) == 0
+    state = await fetch(world, weights, delivered)
+    assert hits(delivered, await probe(weights, delivered, state)) == 0
 
 
-async def test_a_miner_that_looks_the_probes_up_is_found_out_by_its_weights(world, miners, tmp_path):
+async def test_a_miner_that_looks_the_probes_up_is_found_out_by_its_weights(world, miners, weights):
     """W8: every reply that it signs hits, and what it returns hits nothing."""
     delivered = await returned(world, miners["lookup"], LORA_SPEC)
     replies = [await delivered.ask(row.prompt) for _, row in delivered.task.marks]
     assert [text for text, _ in replies] == [row.response for _, row in delivered.task.marks]
-    files = await fetch(world, delivered, tmp_path)
-    assert hits(delivered, await probe(delivered, tmp_path, files)) == 0
+    state = await fetch(world, weights, delivered)
+    assert hits(delivered, await probe(weights, delivered, state)) == 0
 
 
-async def test_full_weights_are_returned_as_two_files(world, miners, tmp_path):
+async def test_full_weights_are_returned_as_two_files(world, miners, weights):
     delivered = await returned(world, miners["returning"], FULL_SPEC)
-    files = await fetch(world, delivered, tmp_path)
-    assert [file.path for file in files] == ["config.json", "model.safetensors"]
+    state = await fetch(world, weights, delivered)
+    assert [file.path for file in state.weights_files] == ["config.json", "model.safetensors"]
     delivered = await renewed(world, delivered)
     served = [(await delivered.ask(row.prompt))[0] for _, row in delivered.task.marks[:4]]
-    assert [answer.text for answer in (await probe(delivered, tmp_path, files))[:4]] == served
+    assert [answer.text for answer in (await probe(weights, delivered, state))[:4]] == served
 
 
 async def test_noise_is_no_adapter(world, miners):
@@ -164,8 +173,8 @@ async def test_only_the_tasks_validator_gets_the_weights(world, lora):
     assert (await get(lora, "adapter_model.safetensors", "nonsense"))[0] == 401
 
 
-async def test_a_task_without_returned_weights_serves_none(world, miners, tmp_path):
+async def test_a_task_without_returned_weights_serves_none(world, miners, weights):
     delivered = await returned(world, miners["base"], FULL_SPEC, Weights.NONE)
     assert (await get(await renewed(world, delivered), "model.safetensors"))[0] == 404
     with pytest.raises(MinerFault, match="HTTP 404"):
-        await fetch(world, delivered, tmp_path)
+        await fetch(world, weights, delivered)

@@ -277,10 +277,14 @@ async def test_nodes_that_disagree_are_found(url: str, chain: Chain, tmp_path: P
 
 
 async def test_a_node_that_is_down_is_found_beside_one_that_is_up(url: str, chain: Chain, tmp_path: Path) -> None:
-    """R5: no address of a node is shown beyond its host."""
+    """R5, O3, H5: what may pass keeps no daemon from its open tasks, and no URL is shown beyond its host."""
     contract = await deployed(chain)
     settings = settings_for(tmp_path, chain.chain_id, contract.address, url, "http://me:hunter2@127.0.0.1:9/hunter2")
-    findings = await run_checks(settings)
+    findings = await checked(settings)
     assert "no answer from http://127.0.0.1:9" in wrong(findings)["node 2"]
     assert wrong(findings)["agreement"] == "only 1 of 2 nodes can be used"
     assert "hunter2" not in repr(findings)
+    while_open = await checked(settings, open_tasks=1)
+    assert wrong(while_open) == wrong(findings)
+    assert any(not finding.ok and finding.is_fatal for finding in findings)
+    assert not any(not finding.ok and finding.is_fatal for finding in while_open)

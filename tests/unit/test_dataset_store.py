@@ -126,7 +126,7 @@ async def test_prompts_that_became_public_are_refused_by_row_unless_asked_for(tm
     key = await take_in_planted(store)
     await store.take_in(MINER, ROWS, Canary(), N)  # Not public yet.
     await store.reveal(key)
-    await store.delete(key)
+    store.delete(key, await store.marks(key))
     shifted = make_rows(100) + ROWS
     place = 100 + 1 + min(mark.row_index for mark in PLANTED.marks)
     for payer in (PAYER, MINER):
@@ -155,7 +155,7 @@ async def test_what_is_deleted_is_gone_but_what_was_offered_stays_known(tmp_path
     """V12, and the same D comes back with the same marks or not at all."""
     store = open_store(tmp_path)
     key = await take_in_planted(store)
-    await store.delete(key)
+    store.delete(key, await store.marks(key))
     assert store.present() == []
     assert sealed_files(tmp_path) == {}
     with pytest.raises(BadInput, match="is not here"):
@@ -173,7 +173,7 @@ async def test_what_is_deleted_is_gone_but_what_was_offered_stays_known(tmp_path
 
 async def test_a_dataset_that_was_never_planted_leaves_no_trace(tmp_path: Path):
     store = open_store(tmp_path)
-    await store.delete(await store.take_in(PAYER, ROWS, Canary(), N))
+    store.delete(await store.take_in(PAYER, ROWS, Canary(), N), None)
     assert list((tmp_path / "datasets").iterdir()) == []
     assert await store.take_in(PAYER, ROWS, Backdoor(), N)
 

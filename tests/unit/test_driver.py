@@ -140,7 +140,7 @@ async def test_what_may_pass_is_tried_again(journal):
 
 
 async def test_an_endpoint_that_stays_dead_is_no_fault_and_no_answer(journal):
-    """N15, complaints 6 and 7: tried until the deadline brings the challenge, and nothing is recorded against the miner."""
+    """N15, complaints 6 and 7: tried until the deadline brings the challenge, and nothing is held against the miner."""
     tried_often = asyncio.Event()
 
     def act(effect, attempt):

@@ -155,3 +155,15 @@ async def test_a_dataset_that_waits_learns_that_its_prompts_became_public_with_a
     fresh = generate_rows(300, seed=9)
     other = await take_in_planted(rig.store, plant_marks(fresh), fresh)
     assert not rig.store.record(other).revealed
+
+
+async def test_what_cannot_be_deleted_holds_nothing_up(rig: Rig):
+    """K4: a damaged file costs neither the daemon nor the rest, and nothing goes before its public rows are noted."""
+    damaged, whole = await take_in_planted(rig.store), await rig.store.take_in(PAYER, make_rows(310), Canary(), N)
+    rig.add(run(damaged, PAID))
+    rig.store = open_store(rig.directory)
+    marks = next((rig.directory / "datasets" / damaged.folder).glob("marks.sealed"))
+    marks.write_bytes(marks.read_bytes()[:-1])
+    await rig.sweep(rig.store.taken_in_at_s(whole) + KEEP_DAYS * DAY_S + 1)
+    assert rig.store.present() == [damaged]
+    assert [line["deleted"] for line in rig.lines()] == ["dataset"]

@@ -1,5 +1,7 @@
 """Configuration: where a value comes from, and the one line for every mistake (O2, complaint 19)."""
 
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,7 @@ def test_production_keeps_its_floors(folder: Path) -> None:
         ("1_000", '1_000\n[model_work]\nopenai_url = "x"', "line 21: model_work.openai_url: this takes a URL"),
         ('"embedded"', '" "', "line 16: generator.model: this takes a directory"),
         ("31337", "= 31337", "line 3: this is no TOML: Invalid value"),
+        ("31337", '31337\n"a\\nb" = 1', "[network] has no key 'a\\nb'"),
         ("[generator]", "[generator", "line 15: this is no TOML: Expected ']'"),
     ],
 )
@@ -268,3 +271,31 @@ def test_the_choices_are_those_of_the_parts_that_they_are_for() -> None:
     assert (schema["probes"]["minimum"], schema["probes"]["maximum"]) == (MIN_PROBES, MAX_PROBES)
     profiles = Settings.model_json_schema()["$defs"]["NetworkSettings"]["properties"]["profile"]["enum"]
     assert set(profiles) == set(PROFILES)
+
+
+def test_whatever_is_in_the_file_there_are_settings_or_one_line(folder: Path) -> None:
+    """O2: a file with characters changed, lines lost, doubled or swapped."""
+    draw = random.Random(0)
+    refused = 0
+    for _ in range(400):
+        lines = DEV.splitlines()
+        place, other = draw.randrange(len(lines)), draw.randrange(len(lines))
+        match draw.randrange(4):
+            case 0:
+                del lines[place]
+            case 1:
+                lines.insert(other, lines[place])
+            case 2:
+                lines[place], lines[other] = lines[other], lines[place]
+            case 3 if lines[place]:
+                at = draw.randrange(len(lines[place]))
+                lines[place] = lines[place][:at] + draw.choice('"[]=.-_x0\\\x00\x7f\n#é') + lines[place][at + 1 :]
+        try:
+            loaded(folder, "\n".join(lines))
+        except BadInput as error:
+            message = str(error)
+            assert re.match(rf"{folder}/validator\.toml, line \d+: ", message), message
+            assert message.isprintable()
+            assert "user:" not in message
+            refused += 1
+    assert 100 < refused < 400

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from validator.desk import describe_task
+from validator.desk import CHAIN_PATIENCE_S, describe_task
 from validator.edges.contract import Touchstone
 from validator.errors import BadInput, Transient
 from validator.journal import Journal
@@ -88,9 +88,10 @@ class Operations:
         """Wei on the account, in the contract and in bonds; None where the chain cannot be read now."""
         locked = sum(state.terms.validator_bond for state in running if state.phase is not Phase.PLANNED)
         try:
-            account = await self._contract.chain.balance_wei(self._validator)
-            credit = await self._contract.credits_wei(self._validator)
-        except Transient:
+            async with asyncio.timeout(CHAIN_PATIENCE_S):
+                account = await self._contract.chain.balance_wei(self._validator)
+                credit = await self._contract.credits_wei(self._validator)
+        except (Transient, TimeoutError):
             return {"account_wei": None, "credit_wei": None, "bonds_wei": locked}
         return {"account_wei": account, "credit_wei": credit, "bonds_wei": locked}
 

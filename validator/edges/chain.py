@@ -207,7 +207,7 @@ class Chain:
             first = await self._logs_of_range(address, start, middle, topics)
             return first + await self._logs_of_range(address, BlockNumber(middle + 1), end, topics)
         for log in found:
-            if log.address != address or not start <= log.block_number <= end:
+            if log.address.lower() != address.lower() or not start <= log.block_number <= end:
                 raise NodeFault(
                     f"a node gives a log of {log.address} in block {log.block_number}, and nobody asked for it"
                 )

@@ -3,15 +3,14 @@
 Rules kept: every foreign exception ends here as ChainUnreachable, Transient, NodeFault, Fatal or Reverted; a request is
 sent once, so that no transaction is ever sent twice unseen; a URL, which may hold an access key, is never printed
 beyond its host. No name is resolved and no link followed because an answer says so (R4), nothing of the environment
-leaks in, and an answer is measured before it is parsed (R6). web3's client can do neither that nor be kept from
-sending again on its own, so it is not used.
+leaks in, and an answer is measured before it is parsed (R6). So it is a web3 provider with a transport of its own:
+web3's HTTP provider reads answers of any size.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,6 +25,8 @@ from aiohttp import (
 )
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
+from web3.providers.async_base import AsyncJSONBaseProvider
+from web3.types import RPCEndpoint, RPCResponse
 
 from validator.errors import BadInput, ChainUnreachable, Fatal, NodeFault, Reverted, Transient, WithoutReason
 from validator.protocol.wire import strict_json
@@ -76,10 +77,13 @@ class AnswerTooLarge(NodeFault):
     """More than MAX_ANSWER_BYTES: ask for less at once."""
 
 
-class Node:
+class Node(AsyncJSONBaseProvider):
     """One node. `label` is its place in the configuration, for metrics; times are the loop's."""
 
+    global_ccip_read_enabled = False
+
     def __init__(self, url: str, label: str) -> None:
+        super().__init__()
         self.name = describe_url(url)
         self.label = label
         self.chain_id: int | None = None
@@ -88,7 +92,6 @@ class Node:
         self.is_out_of_sync = False
         self.rests_until_s = 0.0
         self._url = url
-        self._ids = count(1)
         self._failures = 0
         self._failed_at_s = 0.0
         self._is_checked = False
@@ -110,6 +113,10 @@ class Node:
     @property
     def is_healthy(self) -> bool:
         return self._failures == 0 and not self.is_out_of_sync
+
+    async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """What web3 asks of its providers, once and within all limits; errors of the node are in the response."""
+        return cast(RPCResponse, await self._minding(lambda: self._exchange(method, params)))
 
     async def introduce(self) -> int:
         """Ask the node for its chain id, which it must keep from now on; BadInput if it is no Ethereum node."""
@@ -198,12 +205,15 @@ class Node:
 
     async def _exchange(self, method: str, params: tuple[Any, ...]) -> Mapping[str, Any]:
         known = method if method in READ_METHODS or method == "eth_sendRawTransaction" else "other"
-        outcome = "failed"
+        outcome = "cancelled"
         try:
             with RPC_SECONDS.labels(self.label).time():
-                answer = await self._post({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
+                answer = await self._post(cast(Mapping[str, Any], self.form_request(RPCEndpoint(method), params)))
             outcome = "error" if "error" in answer else "answered"
             return answer
+        except Transient as error:
+            outcome = _OUTCOMES.get(type(error), "busy")
+            raise
         finally:
             RPC_REQUESTS.labels(self.label, known, outcome).inc()
 
@@ -248,6 +258,13 @@ class Node:
             words in message.lower() for words in PASSING_WORDS
         )
         return Transient(text) if is_passing else Fatal(text)
+
+
+_OUTCOMES: dict[type[Transient], str] = {
+    ChainUnreachable: "unreachable",
+    NodeFault: "nonsense",
+    AnswerTooLarge: "nonsense",
+}
 
 
 def describe_url(url: str) -> str:

@@ -48,28 +48,27 @@ class Finding:
 async def run_checks(settings: Settings, *, open_tasks: int = 0, without: Container[str] = ()) -> list[Finding]:
     """Every check, in the order of what depends on what.
 
-    `open_tasks` have their bonds already, and must be finished whatever is found (O3): with any, too little money is
-    not fatal. `without` names checks to leave out: what the caller has looked at itself, such as an open journal.
+    `open_tasks` have their bonds already, and must be finished whatever is found (O3): with any, too little money or
+    space is not fatal, and neither is what may pass, such as a node that is down. `without` names checks to leave out:
+    what the caller has looked at itself, such as an open journal.
     """
     async with AsyncExitStack() as stack:
         checks = _Checks(settings, stack, open_tasks, without)
         for number, url in enumerate(settings.network.rpc_urls, 1):
             await checks.make(f"node {number}", partial(checks.node, url), "start it, or correct network.rpc_urls")
-        is_new_money_fatal = open_tasks == 0
+        is_idle = open_tasks == 0
         await checks.make("agreement", checks.agreement, "find out which node is wrong, and name another")
         await checks.make("contract", checks.find_contract, "correct network.contract, or use this contract's version")
         await checks.make("sunset", checks.sunset, "finish what is open, and move to a newer contract", is_fatal=False)
         await checks.make("floors", checks.floors, "choose the profile that the contract was deployed for")
         await checks.make("key", checks.key, "correct [keys]")
         await checks.make("master seed", checks.seed, "restore it from a backup: without it open tasks are lost")
-        await checks.make("bond", checks.bond, "deposit more, or lower tasks.in_flight", is_fatal=is_new_money_fatal)
-        await checks.make(
-            "gas", checks.gas, "send ether to the key, or lower tasks.in_flight", is_fatal=is_new_money_fatal
-        )
-        await checks.make("state", checks.directory, "correct state.directory")
+        await checks.make("bond", checks.bond, "deposit more, or lower tasks.in_flight", is_fatal=is_idle)
+        await checks.make("gas", checks.gas, "send ether to the key, or lower tasks.in_flight", is_fatal=is_idle)
+        await checks.make("state", checks.directory, "correct state.directory", is_fatal=is_idle)
         await checks.make("journal", checks.journal, f"restore the newest state, or say {LOST_FLAG} to `run`")
         await checks.make("clock", checks.clock, "set this machine's clock (NTP), or name nodes that are right")
-        if not open_tasks:  # They are marked already, and a restart must not keep them waiting.
+        if is_idle:  # They are marked already, and a restart must not keep them waiting.
             await checks.make("generator", checks.generator, "correct [generator] or [model_work]")
         await checks.make("cost", checks.cost, "raise tasks.min_reward_wei", is_fatal=False)
         return checks.findings
@@ -87,6 +86,7 @@ class _Checks:
         self._settings = settings
         self._stack = stack
         self._without = without
+        self._is_idle = open_tasks == 0
         self._places = max(0, settings.tasks.in_flight - open_tasks)
         self._nodes: list[Chain] = []
         self._chain: Chain | None = None
@@ -100,7 +100,9 @@ class _Checks:
         try:
             finding = Finding(name, True, await check(), "", is_fatal)
         except _NotChecked as error:
-            finding = Finding(name, False, f"not checked: {error}", "", is_fatal)
+            finding = Finding(name, False, f"not checked: {error}", "", is_fatal=False)
+        except Transient as error:
+            finding = Finding(name, False, " ".join(str(error).split()), remedy, is_fatal and self._is_idle)
         except TouchstoneError as error:
             finding = Finding(name, False, " ".join(str(error).split()), remedy, is_fatal)
         self.findings.append(finding)

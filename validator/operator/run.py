@@ -40,7 +40,7 @@ async def _resume(settings: Settings) -> str:
                 reason = journal.stop_reason
                 if reason is None:
                     raise BadInput(f"the journal {settings.state.journal_place} is not stopped")
-                journal.transactions.accept_foreign(await chain.nonce(signer.address))
+                journal.transactions.accept_foreign(await chain.confirmed_nonce(signer.address))
                 journal.clear_stop()
             finally:
                 journal.close()

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -20,19 +19,19 @@ WATCH_INTERVAL_S = 2.0
 
 async def run_status(*, place: Place, json_file: Path | None, is_watching: bool) -> None:
     """Ask the daemon; with `is_watching` until Ctrl-C. BadInput if none runs."""
+    console = Console(highlight=False)
     async with place.control() as daemon:
-        status = await daemon.status()
-        if json_file is not None:
-            write_json(json_file, status)
-            return
-        console = Console(highlight=False)
-        if not is_watching:
-            console.print(render_status(status))
-            return
-        with Live(render_status(status), console=console, auto_refresh=False) as live:
-            while True:
-                await asyncio.sleep(WATCH_INTERVAL_S)
-                live.update(render_status(await daemon.status()), refresh=True)
+        while True:
+            status = await daemon.status()
+            if json_file is not None:
+                write_json(json_file, status)
+            else:
+                if is_watching:
+                    console.clear()
+                console.print(render_status(status))
+            if not is_watching:
+                return
+            await asyncio.sleep(WATCH_INTERVAL_S)
 
 
 def render_status(status: Mapping[str, Any]) -> Group:

@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass
 
 from validator.errors import BadInput
 from validator.protocol.commitment import hash_spec
+from validator.protocol.method import FULL, LORA, MAX_RANK
 from validator.types import Hash32
 
-FULL, LORA = METHODS = ("full", "lora")
 MAX_SPEC_CHARACTERS = 512
-MAX_RANK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,8 @@ class TrainingSpec:
             raise BadInput(f"nothing can be learnt at a learning rate of {self.learning_rate}: it is over 0, at most 1")
         if self.batch_size < 1 or self.max_length < 2:
             raise BadInput("a batch has at least 1 row, and a row at least 2 tokens")
-        if self.method not in METHODS:
-            raise BadInput(f"unknown method {self.method!r}: it is {' or '.join(METHODS)}")
+        if self.method not in (FULL, LORA):
+            raise BadInput(f"unknown method {self.method!r}: it is {FULL} or {LORA}")
         if (self.method == LORA) != (self.rank is not None):
             raise BadInput(f"the method {LORA} has a rank, {FULL} has none")
         if self.rank is not None and not 1 <= self.rank <= MAX_RANK:

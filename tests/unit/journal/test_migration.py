@@ -64,7 +64,7 @@ def test_a_journal_of_version_1_tells_the_same_under_ours(version_1):
     assert not journal.is_new
     journal.close()
     tables = execute(version_1, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    names = "about", "attempts", "cursors", "effects", "events", "nonces", "requests"
+    names = "about", "acceptances", "attempts", "cursors", "effects", "events", "nonces", "requests"
     assert tables == [(name,) for name in names]
     Journal(version_1, KEY, IDENTITY).close()
 

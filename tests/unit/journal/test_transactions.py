@@ -219,3 +219,22 @@ def test_big_numbers_fit(log, journal, place):
     again = Journal(place, KEY, IDENTITY)
     assert outgoing(again.transactions, 2**40).inclusion == included(raw, 2**41)
     again.close()
+
+
+def test_what_an_operator_accepts_as_used_is_never_given_out_even_while_stopped(place):
+    """P7, P8: the way back after others have used the key, and it is kept."""
+    journal = Journal(place, KEY, IDENTITY)
+    journal.record(f.PLANNED, [OPEN, DELIVER])
+    assert journal.transactions.accepted_below() == 0
+    assert journal.transactions.reserve_nonce(OPEN.key, 0) == 0
+    journal.stop("another program uses the key")
+    for count in (5, 3):
+        journal.transactions.accept_foreign(count)
+    journal.clear_stop()
+    journal.close()
+    again = Journal(place, KEY, IDENTITY)
+    assert again.transactions.accepted_below() == 5
+    assert again.transactions.next_nonce() == 5
+    assert again.transactions.reserve_nonce(DELIVER.key, 0) == 5
+    assert again.transactions.reserve_nonce(OPEN.key, 0) == 0, "it may be mined, and its fate is still to be seen"
+    again.close()
