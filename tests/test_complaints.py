@@ -31,7 +31,7 @@ _NAMED = re.compile(r"[Cc]omplaints? (\d+(?:(?:, | and | to )\d+)*)")
 
 
 def numbers_in(text: str) -> set[int]:
-    """"3", "3, 4 and 5", "17 to 19"."""
+    """ "3", "3, 4 and 5", "17 to 19"."""
     found: set[int] = set()
     for group in _NAMED.findall(text):
         for part in re.split(r", | and ", group):

@@ -164,7 +164,7 @@ def test_edges_do_not_know_each_other(name):
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("web3", {"validator.edges.devnet"}),
+        ("web3", {"validator.edges.devnet", "validator.edges.rpc_node"}),
         ("eth_tester", {"validator.edges.devnet"}),
         ("sqlalchemy", set(modules_under("validator.journal"))),
         ("pg8000", set()),
@@ -241,6 +241,7 @@ LAYERS = [
         "validator.child_processes",
         "validator.files",
         "validator.sealed_files",
+        "validator.planting_file",
         "validator.amounts",
         "validator.terminal",
         "validator.door",

@@ -252,6 +252,7 @@ def _assemble(
         preferred=(settings.tasks.scheme, settings.tasks.probes),
         on_request=lambda: scheduler.wake(),
     )
+
     async def plant(rows: Sequence[Row], scheme: Scheme, n: int, payer: Address) -> PlantedDataset:
         return await plant_in(work, settings.generator.path, rows, scheme, n, secrets, payer)
 

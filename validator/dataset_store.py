@@ -4,25 +4,24 @@ Rules kept: the first intake of a D fixes how it is marked, and its planting is 
 differently marked copies of one dataset reveal the marks by comparison (protocol, "Marks"); what that fixed, and which
 rows have become public, outlives the data. Reading and hashing are the work of threads; what is kept in memory is the
 marks, which are small however large their dataset is.
+It is long because intake, planting, publication and deletion all keep one record.
 """
 
 import asyncio
-import json
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from validator.errors import BadInput, first_problem
 from validator.files import write_whole
 from validator.marks.planting import PlantedDataset, PlantedMarks, check_learnable, hash_source_data
-from validator.marks.sampler import Draw
-from validator.marks.schemes import SCHEMES, Mark, Scheme
-from validator.protocol.commitment import Row, hash_row, keccak
+from validator.marks.schemes import Scheme
+from validator.planting_file import decode_marks, encode_marks
+from validator.protocol.commitment import Row, keccak
 from validator.protocol.wire import encode_training_file, parse_training_file
 from validator.sealed_files import SealedFiles
 from validator.types import Address, Hash32
@@ -295,40 +294,11 @@ class DatasetStore:
                 f"{key} was offered before with other marks, drawn with {known.generator}; now they came from "
                 f"{planted.generator}: configure that generator again, or change the dataset"
             )
-        body = {
-            "scheme": asdict(cast(Any, scheme)),
-            "generator": planted.generator,
-            "dataset_salt": planted.dataset_salt.hex(),
-            "dataset_root": planted.dataset_root.hex(),
-            "marks": [asdict(mark) for mark in planted.marks],
-            "mark_proofs": [[node.hex() for node in proof] for proof in planted.mark_proofs],
-            "source_prompts": planted.source_prompts,
-        }
         self._files.write(self._path(key, TRAINING), planted.training_file)
-        self._files.write(self._path(key, MARKS), json.dumps(body, ensure_ascii=False).encode())
+        self._files.write(self._path(key, MARKS), encode_marks(planted))
 
     def _read_marks(self, key: DatasetKey) -> PlantedMarks:
-        body = json.loads(self._read(key, MARKS, "is not planted yet"))
-        make_scheme: Any = SCHEMES[body["scheme"]["name"]]
-        scheme: Scheme = make_scheme(**body["scheme"])
-        salt = Hash32(bytes.fromhex(body["dataset_salt"]))
-        marks = tuple(_parse_mark(**mark) for mark in body["marks"])
-        return PlantedMarks(
-            scheme=scheme,
-            source_data_hash=key.source_data_hash,
-            dataset_salt=salt,
-            marks=marks,
-            mark_hashes=tuple(hash_row(salt, mark.row, scheme.w) for mark in marks),
-            mark_proofs=tuple(tuple(Hash32(bytes.fromhex(node)) for node in proof) for proof in body["mark_proofs"]),
-            source_prompts=tuple(body["source_prompts"]),
-            dataset_root=Hash32(bytes.fromhex(body["dataset_root"])),
-            generator=body["generator"],
-        )
-
-
-def _parse_mark(row_index: int, row: dict[str, str], draw: dict[str, Any]) -> Mark:
-    candidates = tuple(tuple(options) for options in draw["candidates"])
-    return Mark(row_index, Row(**row), Draw(candidates, tuple(draw["picks"])))
+        return decode_marks(self._read(key, MARKS, "is not planted yet"), key.source_data_hash)
 
 
 def _read_record(path: Path) -> DatasetRecord:

@@ -6,7 +6,7 @@ the data first, then the request; what becomes of it is read off the tasks that 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ from validator.journal.journal import RequestRow
 from validator.marks.planting import hash_source_data
 from validator.marks.schemes import make_scheme
 from validator.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
-from validator.plan.terms import compute_fee
-from validator.protocol.commitment import Row, decode_scheme
+from validator.protocol.commitment import Row
 from validator.protocol.method import read_method
 from validator.protocol.state import Phase, TaskState, Weights
-from validator.protocol.verdict import Thresholds
-from validator.quotes import Quote, Wish, judge, make_quote
-from validator.request_status import RequestStatus, Stage, explain_task, next_order, request_status
+from validator.quotes import Quote, Wish, make_quote
+from validator.request_status import RequestStatus, Stage, next_order, request_status
+from validator.request_view import describe_request, find_paid
 from validator.retention import reveal_settled
 from validator.task_index import TaskIndex
 from validator.types import Address, Hash32, TaskId, UnixSeconds
@@ -144,7 +143,7 @@ class Desk:
 
     def model_file(self, request_id: Hash32, name: str) -> Path:
         """A file of the model that was paid for; BadInput if there is none of that name."""
-        state = _paid_task(self._index().of_request(self._row(request_id).request_id))
+        state = find_paid(self._index().of_request(self._row(request_id).request_id))
         if state is None:
             raise BadInput("there is no model to fetch: it comes with a task that returns weights and has been paid")
         path = self._model_directory(state.task_id) / name
@@ -246,69 +245,12 @@ class Desk:
         )
 
     def _view(self, row: RequestRow, index: TaskIndex, now_s: int) -> dict[str, Any]:
-        request, status = self._request(row), self._status(row, index, now_s)
-        tasks = index.of_request(row.request_id)
-        paid = _paid_task(tasks)
-        return {
-            "request_id": _hex(row.request_id),
-            "stage": status.stage,
-            "reason": status.reason,
-            "attempts": status.attempts,
-            "max_attempts": len(request.orders),
-            "payer": request.payer,
-            "source_data_hash": _hex(request.source_data_hash),
-            "base_model": request.base_model,
-            "spec": request.spec,
-            "reward_wei": request.reward_wei,
-            "fee_wei": compute_fee(request.reward_wei),
-            "scheme": request.scheme,
-            "probes": request.probes,
-            "weights": request.weights.name.lower(),
-            "accepted_at_s": row.accepted_at_s,
-            "cancelled_at_s": row.cancelled_at_s,
-            "order_nonces": [signed.order.nonce for signed in request.orders],
-            "expiry_s": request.orders[-1].order.expiry,
-            "tasks": [describe_task(task) for task in tasks],
-            "model": None
-            if paid is None
-            else {
-                "task_id": _hex(paid.task_id),
-                "model_hash": _hex(paid.model_hash or b""),
-                "files": [[file.path, file.size_bytes, _hex(file.sha256)] for file in paid.weights_files],
-            },
-        }
-
-
-def _paid_task(tasks: Iterable[TaskState]) -> TaskState | None:
-    """The one whose weights the customer gets."""
-    return next((task for task in tasks if task.outcome == Stage.PAID and task.weights_files), None)
+        status, tasks = self._status(row, index, now_s), index.of_request(row.request_id)
+        return describe_request(row, self._request(row), status, tasks)
 
 
 def dataset_of(request: Request) -> DatasetKey:
     return DatasetKey(request.payer, request.source_data_hash)
-
-
-def describe_task(state: TaskState) -> dict[str, Any]:
-    """What may be told of a task, as JSON: no reply and nothing else that shows a mark."""
-    terms = state.terms
-    thresholds = Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing)
-    verdict = None
-    if state.hits is not None:
-        verdict = str(judge(make_scheme(decode_scheme(terms.scheme)), thresholds, state.hits))
-    return {
-        "task_id": _hex(state.task_id),
-        "phase": state.phase,
-        "outcome": state.outcome,
-        "reason": explain_task(state),
-        "miner": terms.miner,
-        "entered_at_s": state.entered_at_s,
-        "deadline_s": state.deadline_s,
-        "answered": sum(answer is not None for answer in state.answers),
-        "n": terms.n,
-        "hits": state.hits,
-        "verdict": verdict,
-        "faults": list(state.faults),
-    }
 
 
 def _read_data(data: bytes, request: Request) -> list[Row]:
@@ -318,7 +260,3 @@ def _read_data(data: bytes, request: Request) -> list[Row]:
     if hash_source_data(rows) != request.source_data_hash:
         raise BadInput("the dataset is not the one that the Orders were signed for (D5)")
     return rows
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()

@@ -34,13 +34,14 @@ from validator.types import Hash32, TaskId
 
 HEAD_LIMIT_BYTES = 1 << 16
 PIPE_BYTES = 1 << 16
-CONNECTION, UPLOAD, JOB, LOCATE, PROBE, TRANSCRIPT, AFTER_UPLOAD, AFTER_JOB = (
+CONNECTION, UPLOAD, JOB, LOCATE, PROBE, TRANSCRIPT, WEIGHTS, AFTER_UPLOAD, AFTER_JOB = (
     "",
     r"POST /v1/files ",
     r"POST /v1/fine_tuning/jobs ",
     r"GET /v1/fine_tuning/jobs/",
     r"POST /v1/chat/completions ",
     r"POST /v1/touchstone/tasks/0x([0-9a-f]{64})/transcript ",
+    r"GET /v1/touchstone/tasks/0x[0-9a-f]{64}/files/",
     r"(?!POST /v1/files )",
     r"(?!POST /v1/(files|fine_tuning/jobs) )",
 )
@@ -72,7 +73,8 @@ class Behaviour:
 
 
 BEHAVIOURS: dict[str, Behaviour] = {}
-NOT_ACCEPTED, NOT_ANSWERED = ("open_lapsed",), ("miner_lapsed",)
+NOT_ACCEPTED, ANSWERED_ON_CHAIN = ("open_lapsed",), ("paid",)
+"""Whoever withholds replies is challenged, and miner_sim's miners answer there: that costs them gas, and no more."""
 
 
 def trick(name: str) -> Play:
@@ -133,13 +135,13 @@ for name, stage, ends in (
     ("chunks without end", JOB, NOT_ACCEPTED),
     ("depth", JOB, NOT_ACCEPTED),
     ("5,000 digits", JOB, NOT_ACCEPTED),
-    ("another model", PROBE, NOT_ANSWERED),
-    ("200 with an error", PROBE, NOT_ANSWERED),
-    ("chunks drip", PROBE, NOT_ANSWERED),
-    ("silence in the body", PROBE, NOT_ANSWERED),
-    ("SSE instead of JSON", PROBE, NOT_ANSWERED),
-    ("NaN", PROBE, NOT_ANSWERED),
-    ("trailers without end", TRANSCRIPT, NOT_ANSWERED),
+    ("another model", PROBE, ANSWERED_ON_CHAIN),
+    ("200 with an error", PROBE, ANSWERED_ON_CHAIN),
+    ("chunks drip", PROBE, ANSWERED_ON_CHAIN),
+    ("silence in the body", PROBE, ANSWERED_ON_CHAIN),
+    ("SSE instead of JSON", PROBE, ANSWERED_ON_CHAIN),
+    ("NaN", PROBE, ANSWERED_ON_CHAIN),
+    ("trailers without end", TRANSCRIPT, ANSWERED_ON_CHAIN),
 ):
     BEHAVIOURS[name] = Behaviour(stage, trick(name), ends)
 
@@ -156,14 +158,24 @@ BEHAVIOURS |= {
     "401 for ever": Behaviour(UPLOAD, answer(lambda _front, _line: status(401)), NOT_ACCEPTED),
     "dead after upload": Behaviour(AFTER_UPLOAD, reset, NOT_ACCEPTED),
     "never accepts": Behaviour(JOB, answer(lambda _front, _line: job(None, "queued")), NOT_ACCEPTED),
-    "dead after the model": Behaviour(AFTER_JOB, reset, NOT_ANSWERED),
-    "never names its model": Behaviour(LOCATE, answer(lambda _front, _line: job(None, "running")), NOT_ANSWERED),
-    "names another model": Behaviour(LOCATE, answer(lambda _front, _line: job("gpt-5", "succeeded")), NOT_ANSWERED),
-    "unsigned": Behaviour(TRANSCRIPT, answer(lambda _front, _line: transcript(bytes(65))), NOT_ANSWERED),
-    "signs other replies": Behaviour(TRANSCRIPT, answer(sign_other_replies), NOT_ANSWERED),
-    "huge transcript": Behaviour(TRANSCRIPT, answer(lambda _front, _line: transcript(bytes(8 << 20))), NOT_ANSWERED),
+    "unreachable after the model": Behaviour(AFTER_JOB, reset, ANSWERED_ON_CHAIN),
+    "never names its model": Behaviour(LOCATE, answer(lambda _front, _line: job(None, "running")), ANSWERED_ON_CHAIN),
+    "names another model": Behaviour(
+        LOCATE, answer(lambda _front, _line: job("gpt-5", "succeeded")), ANSWERED_ON_CHAIN
+    ),
+    "unsigned": Behaviour(TRANSCRIPT, answer(lambda _front, _line: transcript(bytes(65))), ANSWERED_ON_CHAIN),
+    "signs other replies": Behaviour(TRANSCRIPT, answer(sign_other_replies), ANSWERED_ON_CHAIN),
+    "huge transcript": Behaviour(
+        TRANSCRIPT, answer(lambda _front, _line: transcript(bytes(8 << 20))), ANSWERED_ON_CHAIN
+    ),
 }
 BEHAVIOUR_NAMES = tuple(BEHAVIOURS)
+"""All that a task without returned weights can meet."""
+
+BEHAVIOURS |= {
+    "other weights": Behaviour(WEIGHTS, answer(lambda _front, _line: hostile.body(b"{}")), ("paid",)),
+    "weights withheld": Behaviour(WEIGHTS, answer(lambda _front, _line: status(503)), ("paid",)),
+}
 
 
 class FrontServer:

@@ -70,6 +70,7 @@ READY_POLL_S = 0.05
 POLL_S = 0.25
 PATIENCE_S = 300.0
 LOOPBACK = "127.0.0.1"
+TRAINING_WORKERS = 2
 NEVER_S = 100_000.0
 """A strategy that lets more than this go by never submits."""
 LOG_SHOWN_CHARS = 2_000
@@ -83,6 +84,17 @@ class MinerWish:
     name: str
     strategy: str
     behaviour: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the customers of a world ask for; `base_model` is where its miners find the model that the spec names."""
+
+    spec: TrainingSpec
+    base_model: str
+    weights: Weights
+    make_rows: Callable[[int, int], list[Row]]
+    """So many rows for the dataset of this number."""
 
 
 @dataclass
@@ -99,9 +111,11 @@ class LiveWorld:
     port: int
     durations: Durations
     finality_depth: int
+    training: Training
     miners: dict[Address, MinerWish] = field(default_factory=dict)
     plantings: dict[Hash32, PlantedDataset] = field(default_factory=dict)
     """By their dataset root."""
+    last: "LiveValidator | None" = None
 
     @property
     def directory(self) -> Path:
@@ -121,7 +135,7 @@ class LiveWorld:
         scheme = make_scheme("canary")
         expiry = UnixSeconds(int(time.time()) + 10 * 86_400)
         for number, n in enumerate(probes, len(self.plantings)):
-            rows = make_rows(ROWS[n], number)
+            rows = self.training.make_rows(ROWS[n], number)
             planted = plant(rows, scheme, n, secrets=secrets, payer=self.payer.address, scorer=HashScorer())
             key = await store.take_in(self.payer.address, rows, scheme, n)
             await store.keep_planting(key, planted)
@@ -131,12 +145,12 @@ class LiveWorld:
         journal.close()
 
     async def _sign_request(self, key: DatasetKey, n: int, number: int, expiry: UnixSeconds) -> Request:
-        thresholds = choose_request_thresholds(n)
+        thresholds, spec = choose_request_thresholds(n), self.training.spec
         order = OrderMessage(
             validator=self.validator.address,
             max_reward=REWARD_WEI,
             max_fee=compute_fee(REWARD_WEI),
-            spec_hash=SPEC.hash,
+            spec_hash=spec.hash,
             source_data_hash=key.source_data_hash,
             min_n=thresholds.n,
             min_k_pay=thresholds.k_pay,
@@ -147,12 +161,12 @@ class LiveWorld:
         return Request(
             payer=self.payer.address,
             source_data_hash=key.source_data_hash,
-            spec=SPEC.to_json(),
-            base_model=SPEC.base_model,
+            spec=spec.to_json(),
+            base_model=spec.base_model,
             reward_wei=REWARD_WEI,
             scheme="canary",
             probes=n,
-            weights=Weights.NONE,
+            weights=self.training.weights,
             is_reusing_revealed=False,
             orders=(SignedOrder(order, signature),),
         )
@@ -188,9 +202,16 @@ class LiveWorld:
             "profile": {"durations": asdict(self.durations), "finality_depth": self.finality_depth},
         }
         head = await self.chain.head()
-        validator = await LiveValidator.start([sys.executable, "-m", NODE, json.dumps(wish)], self.log, self.port)
+        validator = await self.start([sys.executable, "-m", NODE, json.dumps(wish)])
         await validator.wait_until_ready(head.number - self.finality_depth)
         return validator
+
+    async def start(self, command: Sequence[str]) -> "LiveValidator":
+        """A validator's process; the world's end is its own."""
+        with self.log.open("ab") as lines:
+            process = await asyncio.create_subprocess_exec(*command, stderr=lines)
+        self.last = LiveValidator(process, self.log, self.port)
+        return self.last
 
     # --- what the chain says
 
@@ -217,11 +238,21 @@ class LiveWorld:
 
         await self.wait_for(is_so, validator)
 
-    async def wait_until_open(self, count: int, validator: "LiveValidator") -> None:
-        """Until so many tasks are in flight."""
+    async def wait_until_opened(self, count: int, validator: "LiveValidator") -> None:
+        async def is_so() -> bool:
+            return len(await self.miners_of_tasks()) >= count
+
+        await self.wait_for(is_so, validator)
+
+    async def wait_until_paid(self, miners: Sequence[Address], count: int, validator: "LiveValidator") -> None:
+        """Until so many tasks of these miners are."""
 
         async def is_so() -> bool:
-            return await self.in_flight() >= count
+            outcomes, served = await self.outcomes(), await self.miners_of_tasks()
+            return (
+                sum(outcomes[task] == "paid" for task, miner in served.items() if miner in miners and task in outcomes)
+                >= count
+            )
 
         await self.wait_for(is_so, validator)
 
@@ -244,11 +275,12 @@ class LiveWorld:
         async with aiohttp.ClientSession() as session, session.post(self.url, json=call) as answer:
             assert "result" in await answer.json()
 
+    async def miners_of_tasks(self) -> dict[bytes, Address]:
+        """Of every task that was ever opened."""
+        return {event.task_id: event.miner for event in await self.events() if isinstance(event, TaskOpened)}
+
     async def in_flight(self) -> int:
-        happened = await self.events()
-        return sum(isinstance(event, TaskOpened) for event in happened) - sum(
-            isinstance(event, TaskClosed) for event in happened
-        )
+        return len((await self.miners_of_tasks()).keys() - (await self.outcomes()).keys())
 
     async def count_late(self) -> int:
         """Tasks that only a deadline can end."""
@@ -313,12 +345,6 @@ class LiveValidator:
         self.ready_after_s = 0.0
         """From its start until it was ready."""
 
-    @classmethod
-    async def start(cls, command: Sequence[str], log: Path, port: int) -> "LiveValidator":
-        with log.open("ab") as lines:
-            process = await asyncio.create_subprocess_exec(*command, stderr=lines)
-        return cls(process, log, port)
-
     async def wait_until_ready(self, block: int) -> None:
         """Until /readyz says so and everything up to this block has been read."""
         async with asyncio.timeout(READY_TIMEOUT_S):
@@ -367,7 +393,8 @@ class LiveValidator:
         self.check_alive()
 
     async def kill(self) -> None:
-        self.process.kill()
+        if self.process.returncode is None:
+            self.process.kill()
         await self.process.wait()
 
     async def stop(self) -> tuple[int, float]:
@@ -385,6 +412,7 @@ async def open_world(
     *,
     tasks: int,
     tasks_per_miner: int = 1,
+    training: Training | None = None,
     finality_depth: int = 0,
     anvil_options: Sequence[str] = (),
 ) -> AsyncIterator[LiveWorld]:
@@ -412,6 +440,7 @@ async def open_world(
             port=free_port(),
             durations=durations,
             finality_depth=finality_depth,
+            training=training or NO_TRAINING,
         )
         for signer in (world.payer, world.validator):
             await funder.send(signer.address, value_wei=Wei(1_000 * ETHER))
@@ -422,7 +451,11 @@ async def open_world(
             world.miners[signer.address] = wish
         stake_wei = Wei(2 * tasks_per_miner * REWARD_WEI)
         await stack.enter_async_context(_running_miners(world, miners, stake_wei))
-        yield world
+        try:
+            yield world
+        finally:
+            if world.last is not None:
+                await world.last.kill()
 
 
 @asynccontextmanager
@@ -431,8 +464,9 @@ async def _running_miners(world: LiveWorld, miners: Sequence[MinerWish], stake_w
         "rpc_url": world.url,
         "contract": world.contract.address,
         "home": str(world.home / "miners"),
-        "base_model": SPEC.base_model,
-        "training_workers": 64,
+        "base_model": world.training.base_model,
+        "base_model_name": world.training.spec.base_model,
+        "training_workers": 64 if world.training is NO_TRAINING else TRAINING_WORKERS,
         "miners": [
             {
                 "name": wish.name,
@@ -479,3 +513,7 @@ def make_rows(count: int, number: int) -> list[Row]:
     rows = f.make_rows(count)
     dice.shuffle(rows)
     return [Row(f"In book {number}: {row.prompt}", row.response) for row in rows]
+
+
+NO_TRAINING = Training(SPEC, SPEC.base_model, Weights.NONE, make_rows)
+"""For miners that look up: they have no model."""

@@ -18,7 +18,8 @@ from miner_sim.job import Dataset, ServedModel, make_job_id
 from miner_sim.job_request import JobRequest, parse_hash, parse_job_request
 from miner_sim.objects import Refusal, make_completion
 from miner_sim.transcript import Notary
-from tests.daemon.memory_node import GWEI, MemoryNode, Wire
+from tests.daemon.memory_node import GWEI, MemoryNode
+from tests.daemon.memory_rpc import Wire
 from validator.edges.contract import GAS_LIMITS, Challenged, TaskOpened, TaskStatus, Touchstone
 from validator.edges.keys import LocalSigner, derive_signer, recover_typed_data
 from validator.errors import MinerFault, Transient

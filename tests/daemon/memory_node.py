@@ -1,20 +1,18 @@
-"""A node in this process: real transactions and the real EVM (revm) behind JSON-RPC, and a chain that can be rewound.
+"""A node in this process: real transactions and the real EVM (revm), on a chain that can be rewound.
 
-It stands where the HTTP exchange of `validator/edges/rpc_node.py` stands, and all above that runs as it is; what a node
-of another make answers to the same script, test_conformance.py compares. Blocks come when `mine` is called. The state
-is a function of the blocks: after a reorganisation, and for a look at an old block, it is computed again.
+Blocks come when `mine` is called. The state is a function of the blocks: after a reorganisation, and for a look at an
+old block, it is computed again. `memory_rpc.py` is the way to it.
 
 Not like a chain: storage slots stay warm from transaction to transaction, so gas is a little less; the priority fee is
 burned.
 """
 
-import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyrevm
 import rlp
@@ -25,9 +23,6 @@ from eth_utils.address import to_checksum_address
 from contracts import load_artifact
 from tests.contracts.evm import revert_reason
 from tests.daemon.virtual_time import Clock
-from validator.edges.chain import Chain
-from validator.edges.nodes import Nodes
-from validator.edges.rpc_node import Node
 from validator.errors import Fatal
 from validator.journal.codec import SignedTransaction, read_transaction
 from validator.protocol.commitment import keccak
@@ -42,11 +37,10 @@ PADDING_BYTES = 33
 MIN_BUMP_PERCENT = 110
 """Of both fees, for a transaction that is to replace another one in the pool (geth)."""
 
-SERVER_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, REVERTED = -32000, -32602, -32601, 3
+SERVER_ERROR, INVALID_PARAMS, REVERTED = -32000, -32602, 3
 
 EVENT_NAMES = {
-    "0x" + event_abi_to_log_topic(entry).hex(): entry["name"]
-    for entry in filter_abi_by_type("event", load_artifact().abi)
+    event_abi_to_log_topic(entry): entry["name"] for entry in filter_abi_by_type("event", load_artifact().abi)
 }
 FUNCTIONS = {
     function_abi_to_4byte_selector(entry): entry["name"]
@@ -54,7 +48,6 @@ FUNCTIONS = {
 }
 
 _REVERT = re.compile(r"^Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}$")
-_HALT = re.compile(r"^Halt \{ reason: (\w+).*, gas_used: (\d+) \}$")
 
 
 class RpcError(Exception):
@@ -91,6 +84,12 @@ class Transaction:
         return self.signed.gas_limit * self.signed.max_fee_per_gas_wei + self.signed.value_wei
 
 
+class RawLog(NamedTuple):
+    address: Address
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a transaction in its block."""
@@ -99,14 +98,14 @@ class Outcome:
     is_success: bool
     gas_used: int
     price_wei: int
-    logs: Sequence[Mapping[str, Any]]
+    logs: tuple[RawLog, ...]
     created: Address | None
 
     def facts(self) -> Iterator[tuple[str, bytes]]:
         """Its events of the contract: name, and first indexed value."""
         for log in self.logs:
-            if (name := EVENT_NAMES.get(log["topics"][0])) is not None:
-                yield name, bytes.fromhex((log["topics"][1:] or ["0x"])[0][2:])
+            if (name := EVENT_NAMES.get(log.topics[0])) is not None:
+                yield name, b"".join(log.topics[1:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +127,9 @@ class _State:
 
     def balance_wei(self, address: Address) -> int:
         return int(self.evm.get_balance(address))
+
+    def code(self, address: Address) -> bytes:
+        return bytes(self.evm.get_code(address) or b"")[:-PADDING_BYTES]
 
     def charge(self, address: Address, amount_wei: int) -> None:
         self.evm.set_balance(address, self.balance_wei(address) - amount_wei)
@@ -156,12 +158,8 @@ class MemoryNode:
         self.chain_id = chain_id
         self.finality_depth = finality_depth
         self.base_fee_wei = GWEI
-        self.warp_s = 0
-        """Seconds that chain time is ahead of the clock."""
         self.pool: dict[Hash32, Transaction] = {}
         self.blocks = [MinedBlock(0, keccak(b"genesis"), GENESIS_S, self.base_fee_wei)]
-        self.is_mining_transactions = True
-        """False: blocks stay empty, and what is sent waits."""
         self.on_send: Callable[[Transaction], None] = lambda _transaction: None
         """Told of everything that is sent, before it is looked at."""
         self._balances_wei = dict(balances_wei)
@@ -191,8 +189,7 @@ class MemoryNode:
 
     def mine(self) -> MinedBlock:
         """One more block, with everything in the pool that can be mined."""
-        timestamp_s = max(self.head.timestamp_s + 1, GENESIS_S + int(self.clock.now_s) + self.warp_s)
-        return self._append(timestamp_s, self._executable() if self.is_mining_transactions else [])
+        return self._append(self._next_timestamp_s(), self._executable())
 
     def reorganise(self, depth: int, *, keeps_transactions: bool = True) -> None:
         """Another branch takes the place of the last `depth` blocks: one longer, and without their transactions.
@@ -204,7 +201,7 @@ class MemoryNode:
         lost = self.blocks[-depth:]
         del self.blocks[-depth:]
         self._branch += 1
-        self._state = self._state_at(self.head.number)
+        self._state = self._compute_state(self.head.number)
         for block in lost:
             self._append(block.timestamp_s, [])
         self._append(lost[-1].timestamp_s + 1, [])
@@ -212,7 +209,45 @@ class MemoryNode:
             back = {outcome.transaction.hash: outcome.transaction for block in lost for outcome in block.outcomes}
             self.pool = back | self.pool
 
-    # --- what comes in
+    # --- what a client may ask
+
+    def state_at(self, number: int) -> _State:
+        """After the block of that number: of the head, the state itself."""
+        return self._state if number == self.head.number else self._compute_state(number)
+
+    def execute(
+        self,
+        number: int,
+        *,
+        sender: Address,
+        to: str | None,
+        data: bytes,
+        value_wei: int,
+        gas_limit: int,
+        behind_pool: bool,
+    ) -> tuple[bytes, int]:
+        """What a call returns, and its gas, in the block after the numbered one; `behind_pool`: after all that waits.
+
+        RpcError if it is refused.
+        """
+        state, is_head = self.state_at(number), number == self.head.number
+        with state.rolled_back():
+            timestamp_s = self._next_timestamp_s() if is_head else self.blocks[number + 1].timestamp_s
+            self._set_block(state, number + 1, timestamp_s, self.base_fee_wei)
+            if behind_pool:
+                for transaction in self._executable():
+                    self._apply(state, transaction, self.base_fee_wei)
+            if state.balance_wei(sender) < value_wei:
+                raise RpcError(f"insufficient funds for transfer: address {sender}")
+            try:
+                if to is None:
+                    state.evm.deploy(sender, data, value=value_wei, gas=gas_limit)
+                    return b"", int(state.evm.result.gas_used)
+                recipient = to_checksum_address(to)
+                output = state.evm.message_call(sender, recipient, calldata=data, value=value_wei, gas=gas_limit)
+            except RuntimeError as error:
+                raise _refusal(str(error)) from None
+            return bytes(output), int(state.evm.result.gas_used)
 
     def send(self, raw: bytes) -> Hash32:
         """Take signed bytes into the pool by geth's rules; RpcError in geth's words."""
@@ -232,8 +267,7 @@ class MemoryNode:
                 f"insufficient funds for gas * price + value: balance {balance_wei}, tx cost "
                 f"{transaction.max_cost_wei}, overshot {transaction.max_cost_wei - balance_wei}"
             )
-        replaced = [other for other in self._pool_of(sender) if other.signed.nonce == signed.nonce]
-        for other in replaced:
+        for other in [other for other in self._pool_of(sender) if other.signed.nonce == signed.nonce]:
             if not _outbids(signed, other.signed):
                 raise RpcError("replacement transaction underpriced")
             del self.pool[other.hash]
@@ -279,10 +313,11 @@ class MemoryNode:
             for transaction in transactions
             if (outcome := self._apply(self._state, transaction, self.base_fee_wei)) is not None
         ]
-        content = b"".join(outcome.transaction.hash for outcome in outcomes)
         header = f"{number}/{timestamp_s}/{self._branch}".encode()
-        block_hash = keccak(self.head.hash + header + content)
-        block = MinedBlock(number, block_hash, timestamp_s, self.base_fee_wei, tuple(outcomes))
+        content = b"".join(outcome.transaction.hash for outcome in outcomes)
+        block = MinedBlock(
+            number, keccak(self.head.hash + header + content), timestamp_s, self.base_fee_wei, tuple(outcomes)
+        )
         self.blocks.append(block)
         for outcome in outcomes:
             self.pool.pop(outcome.transaction.hash, None)
@@ -301,11 +336,8 @@ class MemoryNode:
             if signed.to is None:
                 balance_wei = state.balance_wei(sender)
                 state.evm.insert_account_info(sender, pyrevm.AccountInfo(nonce=signed.nonce, balance=balance_wei))
-                created = Address(
-                    to_checksum_address(
-                        state.evm.deploy(sender, signed.data, value=signed.value_wei, gas=signed.gas_limit)
-                    )
-                )
+                address = state.evm.deploy(sender, signed.data, value=signed.value_wei, gas=signed.gas_limit)
+                created = Address(to_checksum_address(address))
             else:
                 state.evm.message_call(
                     sender, signed.to, calldata=signed.data, value=signed.value_wei, gas=signed.gas_limit
@@ -315,7 +347,7 @@ class MemoryNode:
             is_success = False
             if (reverted := _REVERT.match(str(error))) is not None:
                 gas_used = int(reverted.group(1))
-        logs = [_log_json(log) for log in state.evm.result.logs] if is_success else []
+        logs = tuple(_read_log(log) for log in state.evm.result.logs) if is_success else ()
         state.nonces[sender] += 1
         state.charge(sender, gas_used * price_wei)
         return Outcome(transaction, is_success, gas_used, price_wei, logs, created)
@@ -326,7 +358,7 @@ class MemoryNode:
             state.evm.set_balance(address, amount_wei)
         return state
 
-    def _state_at(self, number: int) -> _State:
+    def _compute_state(self, number: int) -> _State:
         state = self._new_state()
         for block in self.blocks[: number + 1]:
             if block.outcomes:
@@ -334,6 +366,9 @@ class MemoryNode:
             for outcome in block.outcomes:
                 self._apply(state, outcome.transaction, block.base_fee_wei)
         return state
+
+    def _next_timestamp_s(self) -> int:
+        return max(self.head.timestamp_s + 1, GENESIS_S + int(self.clock.now_s))
 
     def _set_block(self, state: _State, number: int, timestamp_s: int, base_fee_wei: int) -> None:
         state.evm.set_block_env(pyrevm.BlockEnv(number=number, timestamp=timestamp_s, basefee=base_fee_wei))
@@ -358,26 +393,11 @@ def _refusal(error: str) -> RpcError:
         reason = revert_reason(bytes.fromhex(reverted.group(2)))
         words = f"execution reverted: {reason}" if reason else "execution reverted"
         return RpcError(words, REVERTED, "0x" + reverted.group(2))
-    if _HALT.match(error) is not None:
+    if error.startswith("Halt"):
         return RpcError("out of gas" if "OutOfGas" in error else "invalid opcode")
     return RpcError("intrinsic gas too low" if "GasLimit" in error else error)
 
 
-def _matches(topics: Sequence[str], wanted: Sequence[Any]) -> bool:
-    if len(wanted) > len(topics):
-        return False
-    choices = [[choice] if isinstance(choice, str) else choice for choice in wanted]
-    return all(choice is None or topic in choice for topic, choice in zip(topics, choices, strict=False))
-
-
-def _log_json(log: Any) -> dict[str, Any]:
+def _read_log(log: Any) -> RawLog:
     topics, data = log.data
-    return {
-        "address": to_checksum_address(log.address),
-        "topics": [_hex(bytes(topic)) for topic in topics],
-        "data": _hex(bytes(data)),
-    }
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
+    return RawLog(Address(to_checksum_address(log.address)), tuple(bytes(topic) for topic in topics), bytes(data))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.memory_node import GWEI, MemoryNode, open_chain
+from tests.daemon.memory_node import GWEI, MemoryNode
+from tests.daemon.memory_rpc import open_chain
 from tests.daemon.virtual_time import Clock
 from tests.support import require_or_skip
 from validator.config import DEV

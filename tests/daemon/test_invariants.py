@@ -8,7 +8,7 @@ import pytest
 from tests.daemon import virtual_time
 from tests.daemon.invariants import find_secrets, find_violations
 from tests.daemon.memory_miner import Behaviour, Deed
-from tests.daemon.memory_node import Wire
+from tests.daemon.memory_rpc import Wire
 from tests.daemon.world import SEED, World
 from validator.journal import Journal
 
@@ -72,7 +72,13 @@ def test_a_violation_is_found(tamper: Callable[[World, Journal], None], found: l
 
 def test_a_secret_is_found_wherever_it_lies(tmp_path: Path) -> None:
     clock = virtual_time.Clock()
-    world = virtual_time.run(World.create([Behaviour()], tmp_path, clock, Wire()), clock)
+
+    async def begin() -> World:
+        world = await World.create([Behaviour()], tmp_path, clock, Wire())
+        await world.contract.chain.aclose()
+        return world
+
+    world = virtual_time.run(begin(), clock)
     assert find_secrets(world, "nothing here") == []
     salt = world.secrets.commitment_salt(world.validator.address, 0)
     (world.directory / "validator" / "dump").write_bytes(b"..." + SEED + b"...")

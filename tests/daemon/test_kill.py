@@ -47,7 +47,7 @@ async def test_every_task_ends_as_it_would_have_however_often_the_daemon_is_kill
         validator = await world.start_validator(**share)
         for kill in range(kills):
             if kill == 1:  # The first one comes while tasks are being opened.
-                await world.wait_until_open(tasks, validator)
+                await world.wait_until_opened(tasks, validator)
             await validator.live_for(dice.uniform(0, LONGEST_LIFE_S))
             await validator.kill()
             validator = await world.start_validator(**share)

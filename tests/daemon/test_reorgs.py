@@ -19,7 +19,8 @@ import structlog
 from tests.daemon import virtual_time
 from tests.daemon.invariants import describe_end, find_violations
 from tests.daemon.memory_miner import Behaviour
-from tests.daemon.memory_node import MemoryNode, Wire
+from tests.daemon.memory_node import MemoryNode
+from tests.daemon.memory_rpc import Wire
 from tests.daemon.world import PROFILE, World
 from validator.config import Durations
 from validator.errors import BadInput, Fatal

@@ -14,7 +14,8 @@ from typing import Any
 
 from tests import factories as f
 from tests.daemon.memory_miner import BASE_MODEL, Behaviour, MemoryHttp, MemoryMiner, Purse
-from tests.daemon.memory_node import MemoryNode, Transaction, Wire, open_chain
+from tests.daemon.memory_node import MemoryNode, Transaction
+from tests.daemon.memory_rpc import Wire, open_chain
 from tests.daemon.virtual_time import Clock
 from tests.unit.marks.scorers import HashScorer
 from validator.app import ValidatorNode
