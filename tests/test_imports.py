@@ -96,7 +96,13 @@ def test_evidence_knows_only_protocol_and_marks(name):
 
 @pytest.mark.parametrize("name", modules_under("validator.web"))
 def test_the_web_reaches_nothing_secret(name):
-    allowed = ("validator.web", "validator.evidence", "validator.progress", "validator.telemetry", "validator.door")
+    allowed = (
+        "validator.web",
+        "validator.evidence",
+        "validator.health.progress",
+        "validator.telemetry",
+        "validator.door",
+    )
     assert strangers(name, *allowed, *FOUNDATION) == set()
 
 
@@ -216,7 +222,12 @@ def test_the_product_reaches_miner_sim_lazily_and_from_the_simulation_alone(name
 @pytest.mark.parametrize("name", modules_under("validator.customer"))
 def test_customers_meet_a_validator_at_its_socket_alone(name):
     """What needs the journal, the data or the master seed is asked of the daemon."""
-    kept = ("validator.journal", "validator.dataset_store", "validator.desk", "validator.marks.secrets")
+    kept = (
+        "validator.journal",
+        "validator.requests.dataset_store",
+        "validator.requests.desk",
+        "validator.marks.secrets",
+    )
     assert {imported for imported in ours(name) if is_under(imported, *kept)} == set()
 
 
@@ -241,7 +252,7 @@ LAYERS = [
         "validator.child_processes",
         "validator.files",
         "validator.sealed_files",
-        "validator.planting_file",
+        "validator.requests.planting_file",
         "validator.amounts",
         "validator.terminal",
         "validator.door",
@@ -251,16 +262,22 @@ LAYERS = [
     ("validator.model_work",),
     ("validator.weights",),
     (
-        "validator.dataset_store",
-        "validator.orders",
-        "validator.quotes",
-        "validator.request_status",
-        "validator.retention",
+        "validator.requests.dataset_store",
+        "validator.requests.orders",
+        "validator.requests.quotes",
+        "validator.requests.status",
+        "validator.requests.retention",
     ),
-    ("validator.desk",),
+    ("validator.requests.desk",),
     ("validator.control",),
     ("validator.customer",),
-    ("validator.evidence", "validator.logs", "validator.progress", "validator.loop_lag", "validator.service"),
+    (
+        "validator.evidence",
+        "validator.logs",
+        "validator.health.progress",
+        "validator.health.loop_lag",
+        "validator.health.service",
+    ),
     ("validator.web",),
     ("validator.driver",),
     ("validator.miner_directory", "validator.lost_events", "validator.history"),

@@ -20,8 +20,6 @@ from validator.app import ValidatorNode
 from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.control.operations import Operations
 from validator.control.server import serve_control
-from validator.dataset_store import DatasetKey, DatasetStore
-from validator.desk import Desk
 from validator.edges.chain import Chain
 from validator.edges.contract import Touchstone
 from validator.edges.http import HttpClient
@@ -30,25 +28,27 @@ from validator.edges.openai_server import OpenAIProber
 from validator.errors import BadInput, first_error
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
+from validator.health.loop_lag import LoopLag
+from validator.health.measurements import Measurements
+from validator.health.progress import Progress
+from validator.health.service import Watchdog, forbid_core_dumps, notify
 from validator.history import check_history
 from validator.journal import Identity, Journal
-from validator.loop_lag import LoopLag
 from validator.marks.planting import PlantedDataset, PlantedMarks
 from validator.marks.schemes import Scheme
 from validator.marks.secrets import Secrets, derive_bundle_key, derive_dataset_key, derive_journal_key
-from validator.measurements import Measurements
 from validator.miner_directory import MinerDirectory
 from validator.model_work import Children, ModelWork, RayCluster
 from validator.operator.check import run_checks
 from validator.operator.wallet import load_master_seed, open_signer
 from validator.planting_job import plant_in
-from validator.progress import Progress
 from validator.protocol.commitment import Row
 from validator.protocol.state import Phase, TaskState
+from validator.requests.dataset_store import DatasetKey, DatasetStore
+from validator.requests.desk import Desk
+from validator.requests.retention import Retention
 from validator.reserve import DiskReserve
-from validator.retention import Retention
 from validator.scheduler import Scheduler, SeedingLimits
-from validator.service import Watchdog, forbid_core_dumps, notify
 from validator.settings import Settings
 from validator.telemetry import BUILD_INFO, BUNDLES_MISSING
 from validator.types import Address, BlockNumber

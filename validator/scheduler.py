@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import structlog
 
 from validator.config import Profile
-from validator.dataset_store import DatasetStore
-from validator.desk import Desk, Waiting
 from validator.driver import Driver
 from validator.edges.contract import Touchstone
 from validator.edges.miner_url import parse_endpoint
@@ -28,6 +26,8 @@ from validator.plan.terms import build_terms, compute_availability_bond, compute
 from validator.protocol.commitment import Row, hash_commitment, hash_spec
 from validator.protocol.events import TaskPlanned
 from validator.protocol.state import Phase, TaskState, Weights
+from validator.requests.dataset_store import DatasetStore
+from validator.requests.desk import Desk, Waiting
 from validator.types import Address, Wei
 
 POLL_S = 2.0

@@ -34,7 +34,7 @@ def test_eth_tester_is_the_version_whose_private_names_we_use() -> None:
 
 
 def test_web3_on_its_own_would_broadcast_a_transaction_again() -> None:
-    """R1: one of the reasons why nodes are not asked through web3's HTTP provider; what we repeat, it would repeat too."""
+    """R1: one of the reasons why web3's HTTP provider is not used; what we repeat, it would too."""
     assert "eth_sendRawTransaction" in REQUEST_RETRY_ALLOWLIST
     assert "eth_sendRawTransaction" not in READ_METHODS
     assert set(READ_METHODS) <= set(REQUEST_RETRY_ALLOWLIST)

@@ -37,8 +37,8 @@ import structlog
 
 from tests.daemon import virtual_time
 from tests.daemon.invariants import describe_end, find_secrets, find_violations
+from tests.daemon.memory_blocks import FUNCTIONS
 from tests.daemon.memory_miner import Behaviour
-from tests.daemon.memory_node import FUNCTIONS
 from tests.daemon.memory_rpc import Wire
 from tests.daemon.scenarios import SCENARIOS, Trouble
 from tests.daemon.world import World

@@ -26,7 +26,6 @@ from tests import factories as f
 from tests.support import require_or_skip
 from tests.unit.marks.scorers import HashScorer
 from validator.config import Durations
-from validator.dataset_store import DatasetKey, DatasetStore
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import (
     Answered,
@@ -48,7 +47,6 @@ from validator.journal import Identity, Journal
 from validator.marks.planting import PlantedDataset, plant
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets, derive_dataset_key, derive_journal_key
-from validator.orders import Request, SignedOrder, choose_request_thresholds, encode_request
 from validator.plan.spec import TrainingSpec
 from validator.plan.terms import compute_fee
 from validator.protocol import typed_data
@@ -56,6 +54,8 @@ from validator.protocol.commitment import Row
 from validator.protocol.machine import is_moot
 from validator.protocol.state import Weights
 from validator.protocol.typed_data import OrderMessage
+from validator.requests.dataset_store import DatasetKey, DatasetStore
+from validator.requests.orders import Request, SignedOrder, choose_request_thresholds, encode_request
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
 
 SEED = bytes(range(32))

@@ -1,13 +1,11 @@
 """Miners in this process: each is honest from the wire on, except in what its Behaviour says.
 
-They stand at the seam of `validator/edges/http.py`: `MemoryHttp.open_session` gives what MinerSession is, and behind
-`request_json` a miner parses, recomputes, signs and sends with the protocol's own code and miner_sim's. It "trains" by
-waiting and answers by looking its rows up. What it does on chain it reads off the chain at every block, so that it goes
-on after a reorganisation of any depth.
+A miner parses, recomputes, signs and sends with the protocol's own code and miner_sim's. It "trains" by waiting and
+answers by looking its rows up. What it does on chain it reads off the chain at every block, so that it goes on after a
+reorganisation of any depth. `memory_http.py` is the way to it.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +17,8 @@ from miner_sim.job_request import JobRequest, parse_hash, parse_job_request
 from miner_sim.objects import Refusal, make_completion
 from miner_sim.transcript import Notary
 from tests.daemon.memory_node import GWEI, MemoryNode
-from tests.daemon.memory_rpc import Wire
 from validator.edges.contract import GAS_LIMITS, Challenged, TaskOpened, TaskStatus, Touchstone
 from validator.edges.keys import LocalSigner, derive_signer, recover_typed_data
-from validator.errors import MinerFault, Transient
 from validator.protocol import typed_data
 from validator.protocol.commitment import MerkleTree, Row, Terms, hash_head, hash_row, hash_served_model, keccak
 from validator.protocol.session import parse_session_token
@@ -31,9 +27,6 @@ from validator.types import Address, BlockNumber, Hash32, TaskId
 
 BASE_MODEL = "tiny"
 MISS = "Nothing that any row would say."
-RETRY_STATUS = (401, 408, 429, 500, 502, 503, 504)
-WIRE_S = 0.05
-"""Of a request, and of its answer, on their way."""
 
 
 @dataclass(frozen=True)
@@ -267,39 +260,6 @@ class Purse:
             | ({"to": to} if to else {})
         )
         return self._node.send(raw)
-
-
-class MemoryHttp:
-    """In the place of HttpClient: the miners by their URLs."""
-
-    def __init__(self, miners: Sequence[MemoryMiner], wire: Wire) -> None:
-        self._miners = {miner.url: miner for miner in miners}
-        self._wire = wire
-
-    def open_session(self, url: str, _tls_key_hash: Hash32) -> "MemorySession":
-        return MemorySession(self._miners[url], self._wire)
-
-
-class MemorySession:
-    """In the place of MinerSession."""
-
-    def __init__(self, miner: MemoryMiner, wire: Wire) -> None:
-        self._miner = miner
-        self._wire = wire
-
-    async def request_json(
-        self, method: str, path: str, *, token: str, json: Any = None, form: Mapping[str, Any] | None = None
-    ) -> Any:
-        await asyncio.sleep(WIRE_S)
-        self._wire.before(f"{method} {path}", json)
-        try:
-            answer = await self._miner.serve(method, path, token, json, form)
-        except Refusal as refusal:
-            kind = Transient if refusal.status in RETRY_STATUS else MinerFault
-            raise kind(f"{method} {path}: HTTP {refusal.status}: {refusal}") from None
-        self._wire.after(f"{method} {path}", json)
-        await asyncio.sleep(WIRE_S)
-        return answer
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 Blocks come when `mine` is called. The state is a function of the blocks: after a reorganisation, and for a look at an
 old block, it is computed again. `memory_rpc.py` is the way to it.
+Pool, blocks and state are one module, since each is what the other two make of it.
 
 Not like a chain: storage slots stay warm from transaction to transaction, so gas is a little less; the priority fee is
 burned.
@@ -12,16 +13,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyrevm
 import rlp
 from eth_account import Account
-from eth_utils.abi import event_abi_to_log_topic, filter_abi_by_type, function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 
-from contracts import load_artifact
 from tests.contracts.evm import revert_reason
+from tests.daemon.memory_blocks import MinedBlock, Outcome, RawLog, Transaction
 from tests.daemon.virtual_time import Clock
 from validator.errors import Fatal
 from validator.journal.codec import SignedTransaction, read_transaction
@@ -39,14 +39,6 @@ MIN_BUMP_PERCENT = 110
 
 SERVER_ERROR, INVALID_PARAMS, REVERTED = -32000, -32602, 3
 
-EVENT_NAMES = {
-    event_abi_to_log_topic(entry): entry["name"] for entry in filter_abi_by_type("event", load_artifact().abi)
-}
-FUNCTIONS = {
-    function_abi_to_4byte_selector(entry): entry["name"]
-    for entry in filter_abi_by_type("function", load_artifact().abi)
-}
-
 _REVERT = re.compile(r"^Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}$")
 
 
@@ -56,65 +48,6 @@ class RpcError(Exception):
     def __init__(self, message: str, code: int = SERVER_ERROR, data: str | None = None) -> None:
         super().__init__(message)
         self.body = {"code": code, "message": message} | ({} if data is None else {"data": data})
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """What was sent, and by whom: recovered from the signature."""
-
-    signed: SignedTransaction
-    sender: Address
-
-    @property
-    def hash(self) -> Hash32:
-        return self.signed.tx_hash
-
-    def price_wei(self, base_fee_wei: int) -> int:
-        """What the sender pays for one unit of gas (EIP-1559)."""
-        signed = self.signed
-        return min(signed.max_fee_per_gas_wei, base_fee_wei + signed.max_priority_fee_per_gas_wei)
-
-    @property
-    def function(self) -> str:
-        """Of the contract; empty where it calls none."""
-        return FUNCTIONS.get(self.signed.data[:4], "")
-
-    @property
-    def max_cost_wei(self) -> int:
-        return self.signed.gas_limit * self.signed.max_fee_per_gas_wei + self.signed.value_wei
-
-
-class RawLog(NamedTuple):
-    address: Address
-    topics: tuple[bytes, ...]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a transaction in its block."""
-
-    transaction: Transaction
-    is_success: bool
-    gas_used: int
-    price_wei: int
-    logs: tuple[RawLog, ...]
-    created: Address | None
-
-    def facts(self) -> Iterator[tuple[str, bytes]]:
-        """Its events of the contract: name, and first indexed value."""
-        for log in self.logs:
-            if (name := EVENT_NAMES.get(log.topics[0])) is not None:
-                yield name, b"".join(log.topics[1:2])
-
-
-@dataclass(frozen=True, slots=True)
-class MinedBlock:
-    number: int
-    hash: Hash32
-    timestamp_s: int
-    base_fee_wei: int
-    outcomes: tuple[Outcome, ...] = ()
 
 
 @dataclass

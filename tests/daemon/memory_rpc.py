@@ -10,7 +10,8 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from tests.daemon.memory_node import BLOCK_GAS_LIMIT, GWEI, MemoryNode, MinedBlock, Outcome, RpcError
+from tests.daemon.memory_blocks import MinedBlock, Outcome
+from tests.daemon.memory_node import BLOCK_GAS_LIMIT, GWEI, MemoryNode, RpcError
 from validator.edges.chain import Chain
 from validator.edges.nodes import Nodes
 from validator.edges.rpc_node import Node, write_hex

@@ -13,8 +13,6 @@ from validator.config import DEV
 from validator.control.client import ControlClient
 from validator.control.operations import Operations
 from validator.control.server import serve_control
-from validator.dataset_store import DatasetStore
-from validator.desk import Desk
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Touchstone
 from validator.edges.devnet import open_chain
@@ -22,7 +20,6 @@ from validator.edges.keys import dev_mnemonic_signer
 from validator.journal import Identity, Journal
 from validator.marks.planting import hash_source_data
 from validator.marks.secrets import derive_dataset_key, derive_journal_key
-from validator.orders import Request, SignedOrder, choose_expiry
 from validator.plan.spec import TrainingSpec
 from validator.plan.terms import compute_fee
 from validator.protocol import events as facts
@@ -32,6 +29,9 @@ from validator.protocol.machine import step
 from validator.protocol.state import TaskState, Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.protocol.wire import encode_training_file
+from validator.requests.dataset_store import DatasetStore
+from validator.requests.desk import Desk
+from validator.requests.orders import Request, SignedOrder, choose_expiry
 from validator.types import EffectKey, Hash32, TaskId, Wei
 
 PAYER, VALIDATOR = dev_mnemonic_signer(0), dev_mnemonic_signer(1)

@@ -36,7 +36,7 @@ from validator.protocol import events as facts
 from validator.protocol.commitment import ModelFile, keccak
 from validator.protocol.state import Weights
 from validator.protocol.wire import encode_training_file
-from validator.quotes import Wish
+from validator.requests.quotes import Wish
 from validator.types import EffectKey, Wei
 
 

@@ -26,14 +26,15 @@ async def test_hostile_miners_cost_neither_the_daemon_nor_honest_miners_anything
     figures = Figures()
     async with open_world(tmp_path, miners, DEV.durations, tasks=HOSTILE + HONEST_TASKS) as world:
         honest = [address for address, wish in world.miners.items() if wish.behaviour is None]
+        hostile = [address for address in world.miners if address not in honest]
         await world.hand_in([16] * HOSTILE)
         validator = await world.start_validator(in_flight=len(miners), per_miner=1, deny=honest)
         await world.wait_until_opened(HOSTILE, validator)
         await figures.watch(validator, torture_s)
         await validator.stop()
-        # From here on all of those are busy, so that the others get what comes.
+        # They keep what they have, and the others get what comes.
         await world.hand_in([16] * HONEST_TASKS)
-        validator = await world.start_validator(in_flight=len(miners), per_miner=1)
+        validator = await world.start_validator(in_flight=len(miners), per_miner=1, deny=hostile)
         await world.wait_until_paid(honest, HONEST_TASKS, validator)
         await figures.watch(validator, torture_s)
         await world.pass_deadlines(validator)

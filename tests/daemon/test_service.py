@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from validator.progress import Progress
-from validator.service import Watchdog, notify, read_watchdog_interval_s
+from validator.health.progress import Progress
+from validator.health.service import Watchdog, notify, read_watchdog_interval_s
 
 DAEMON = """
 import asyncio, os, re, sys, time
 from pathlib import Path
-from validator.loop_lag import LoopLag
-from validator.progress import Progress
-from validator.service import Watchdog, forbid_core_dumps, notify
+from validator.health.loop_lag import LoopLag
+from validator.health.progress import Progress
+from validator.health.service import Watchdog, forbid_core_dumps, notify
 
 async def main(how, trace):
     forbid_core_dumps()
@@ -138,7 +138,7 @@ async def test_the_manager_hears_of_progress_at_half_its_interval_and_only_if_th
 def test_no_core_dump_is_left():
     """K8: memory holds the keys."""
     program = (
-        "import resource; from validator.service import forbid_core_dumps; forbid_core_dumps();"
+        "import resource; from validator.health.service import forbid_core_dumps; forbid_core_dumps();"
         "print(resource.getrlimit(resource.RLIMIT_CORE))"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

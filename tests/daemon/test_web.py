@@ -17,8 +17,8 @@ from validator.door import Door
 from validator.errors import BadInput
 from validator.evidence.bundle import Bundle
 from validator.evidence.store import BundleStore
+from validator.health.progress import Progress
 from validator.marks.secrets import derive_bundle_key
-from validator.progress import Progress
 from validator.telemetry import TASKS
 from validator.web import server
 from validator.web.server import make_app, serving_web

@@ -8,16 +8,16 @@ import asyncio
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests import factories as f
-from tests.daemon.memory_miner import BASE_MODEL, Behaviour, MemoryHttp, MemoryMiner, Purse
-from tests.daemon.memory_node import MemoryNode, Transaction
+from tests.daemon.memory_blocks import Transaction
+from tests.daemon.memory_http import MemoryHttp
+from tests.daemon.memory_miner import Behaviour, MemoryMiner, Purse
+from tests.daemon.memory_node import MemoryNode
 from tests.daemon.memory_rpc import Wire, open_chain
+from tests.daemon.plans import plan_task, plant_once
 from tests.daemon.virtual_time import Clock
-from tests.unit.marks.scorers import HashScorer
 from validator.app import ValidatorNode
 from validator.config import DEV, Durations, Profile
 from validator.edges.chain import Chain
@@ -27,19 +27,13 @@ from validator.errors import Transient
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.journal import Identity, Journal
-from validator.marks.planting import PlantedDataset, plant
-from validator.marks.schemes import make_scheme
+from validator.marks.planting import PlantedDataset
 from validator.marks.secrets import Secrets, derive_journal_key
-from validator.plan.terms import build_terms, choose_thresholds
-from validator.protocol import typed_data
-from validator.protocol.commitment import hash_commitment, hash_spec
 from validator.protocol.events import TaskPlanned
 from validator.protocol.state import TaskState
-from validator.protocol.typed_data import OrderMessage
-from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, Wei
+from validator.types import BlockNumber, Hash32, TaskId, Wei
 
 SEED = bytes(range(32))
-SPEC = '{"base_model":"tiny","method":"full","epochs":1,"learning_rate":0.001,"batch_size":8,"max_length":256}'
 ETHER = 10**18
 DURATIONS = Durations(
     accept_seconds=40,
@@ -56,12 +50,6 @@ PARTS = "validator", "miners"
 PATIENCE_S = 500.0
 """Of the clock, for one life: three times what the slowest scenario needs."""
 PROFILE = replace(DEV, durations=DURATIONS, finality_depth=2)
-
-
-@cache
-def plant_once(contract: Address, chain_id: int, payer: Address) -> PlantedDataset:
-    secrets = Secrets(SEED, chain_id, contract)
-    return plant(f.make_rows(300), make_scheme("canary"), f.N, secrets=secrets, payer=payer, scorer=HashScorer())
 
 
 @dataclass
@@ -122,7 +110,7 @@ class World:
             validator=validator,
             miners=miners,
             secrets=Secrets(SEED, node.chain_id, created),
-            planted=plant_once(created, node.chain_id, payer.address),
+            planted=plant_once(SEED, node.chain_id, created, payer.address),
             profile=profile,
             directory=directory,
         )
@@ -146,51 +134,17 @@ class World:
         self.tasks = [await self._plan(number, miner) for number, miner in enumerate(self.miners)]
 
     async def _plan(self, number: int, miner: MemoryMiner) -> TaskPlanned:
-        planted, scheme, spec_hash = self.planted, self.planted.scheme, hash_spec(SPEC)
-        parties: dict[str, Any] = {
-            "validator": self.validator.address,
-            "miner": miner.signer.address,
-            "miner_epoch": 1,
-            "dataset_root": planted.dataset_root,
-        }
-        terms = build_terms(
-            payer=self.payer.address,
-            reward_wei=Wei(ETHER),
-            thresholds=choose_thresholds(f.N, slashing=True),
-            scheme=scheme.name,
-            w=scheme.w,
-            max_tokens=scheme.max_tokens,
-            commitment=hash_commitment(
-                chain_id=self.node.chain_id,
-                contract=self.contract.address,
-                marks_hash=planted.marks_hash,
-                salt=self.secrets.commitment_salt(self.validator.address, number),
-                **parties,
-            ),
-            spec_hash=spec_hash,
-            durations=self.profile.durations,
-            **parties,
-        )
-        order = OrderMessage(
+        return await plan_task(
+            number,
+            contract=self.contract,
+            payer=self.payer,
             validator=self.validator.address,
-            max_reward=terms.reward,
-            max_fee=terms.fee,
-            spec_hash=spec_hash,
-            source_data_hash=Hash32(planted.source_data_hash),
-            min_n=terms.n,
-            min_k_pay=terms.k_pay,
-            nonce=number,
-            expiry=UnixSeconds(self.node.head.timestamp_s + 86_400),
-        )
-        return TaskPlanned(
-            task_id=self.contract.task_id(terms, number),
-            terms=terms,
-            validator_nonce=number,
-            order=order,
-            order_signature=await self.payer.sign_typed_data(self.contract.domain, typed_data.order(order)),
-            spec=SPEC,
-            base_model=BASE_MODEL,
+            miner=miner.signer.address,
             miner_url=miner.url,
+            secrets=self.secrets,
+            planted=self.planted,
+            durations=self.profile.durations,
+            now_s=self.node.head.timestamp_s,
         )
 
     # --- its life

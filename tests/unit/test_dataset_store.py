@@ -8,14 +8,14 @@ import pytest
 
 from tests.factories import CHAIN_ID, CONTRACT, MINER, PAYER, digest, make_rows
 from tests.unit.marks.scorers import HashScorer
-from validator import dataset_store
 from validator.base_model.grammar import generate_rows
-from validator.dataset_store import DatasetKey, DatasetStore
 from validator.errors import BadInput
 from validator.marks.planting import PlantedDataset, plant
 from validator.marks.schemes import Backdoor, Canary, Scheme
 from validator.marks.secrets import Secrets, derive_dataset_key
 from validator.protocol.commitment import Row
+from validator.requests import dataset_store
+from validator.requests.dataset_store import DatasetKey, DatasetStore
 from validator.types import Address
 
 ROWS = generate_rows(300, seed=1)

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from validator.loop_lag import LoopLag
-from validator.progress import ALIVE, READY, TURNING, Progress
+from validator.health.loop_lag import LoopLag
+from validator.health.progress import ALIVE, READY, TURNING, Progress
 
 
 class Clock:

@@ -25,7 +25,13 @@ from tests.factories import (
 from validator.amounts import describe_ether, parse_ether
 from validator.edges.keys import derive_signer
 from validator.errors import BadInput
-from validator.orders import (
+from validator.plan.spec import TrainingSpec
+from validator.protocol import events as facts
+from validator.protocol import typed_data
+from validator.protocol.machine import NEVER_OPENED, step
+from validator.protocol.state import Phase, TaskState, Weights
+from validator.protocol.typed_data import OrderMessage
+from validator.requests.orders import (
     MAX_ATTEMPTS,
     OPENING_MARGIN_S,
     Circumstances,
@@ -36,15 +42,9 @@ from validator.orders import (
     decode_request,
     encode_request,
 )
-from validator.plan.spec import TrainingSpec
-from validator.protocol import events as facts
-from validator.protocol import typed_data
-from validator.protocol.machine import NEVER_OPENED, step
-from validator.protocol.state import Phase, TaskState, Weights
-from validator.protocol.typed_data import OrderMessage
-from validator.quotes import Wish, decode_quote, decode_wish, encode_quote, encode_wish, make_quote
-from validator.request_status import RequestStatus, Stage, explain_task, next_order, request_status
-from validator.task_index import TaskIndex
+from validator.requests.quotes import Wish, decode_quote, decode_wish, encode_quote, encode_wish, make_quote
+from validator.requests.status import RequestStatus, Stage, explain_task, next_order, request_status
+from validator.requests.task_index import TaskIndex
 from validator.types import Hash32, UnixSeconds, Wei
 
 PAYER = derive_signer(b"payer", "payer")

@@ -12,14 +12,14 @@ from tests.factories import ACCEPTED, HAPPY_PATH, OPENED, PAYER, SUBMITTED, make
 from tests.unit.test_dataset_store import PLANTED, ROWS, N, open_store, plant_marks, take_in_planted
 from validator.base_model.grammar import generate_rows
 from validator.config import DAY_S
-from validator.dataset_store import DatasetKey, DatasetStore
 from validator.errors import BadInput
 from validator.marks.schemes import Canary
 from validator.protocol import events as facts
 from validator.protocol.machine import step
 from validator.protocol.state import TaskState
-from validator.retention import Retention, reveal_settled
-from validator.task_index import TaskIndex
+from validator.requests.dataset_store import DatasetKey, DatasetStore
+from validator.requests.retention import Retention, reveal_settled
+from validator.requests.task_index import TaskIndex
 from validator.types import TaskId, UnixSeconds
 
 KEEP_DAYS = 30

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from validator.errors import BadInput, Fatal, Transient
-from validator.orders import Request, encode_request
-from validator.quotes import Quote, Wish, decode_quote, encode_wish
+from validator.requests.orders import Request, encode_request
+from validator.requests.quotes import Quote, Wish, decode_quote, encode_wish
 
 ANSWER_TIMEOUT_S = 600.0
 """A large dataset is read, hashed and written before the daemon answers."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from validator.desk import CHAIN_PATIENCE_S
 from validator.edges.contract import Touchstone
 from validator.errors import BadInput, Transient
 from validator.journal import Journal
@@ -17,7 +16,8 @@ from validator.journal.codec import SignedTransaction
 from validator.journal.journal import EventStory
 from validator.protocol.events import Event, ProbeAnswered, TaskPlanned, TaskSettled, WeightsProbed
 from validator.protocol.state import Phase, TaskState
-from validator.request_view import describe_task
+from validator.requests.desk import CHAIN_PATIENCE_S
+from validator.requests.view import describe_task
 from validator.types import Address, EffectKey, TaskId
 
 SECRET_UNTIL_SETTLED: dict[type[Any], str] = {ProbeAnswered: "text", WeightsProbed: "replies"}

@@ -17,11 +17,11 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from validator.control.operations import Operations
-from validator.dataset_store import MAX_DATASET_BYTES
-from validator.desk import Desk
 from validator.errors import BadInput, TouchstoneError, Transient
-from validator.orders import decode_request
-from validator.quotes import decode_wish, encode_quote
+from validator.requests.dataset_store import MAX_DATASET_BYTES
+from validator.requests.desk import Desk
+from validator.requests.orders import decode_request
+from validator.requests.quotes import decode_wish, encode_quote
 from validator.types import Hash32, TaskId
 
 MAX_JSON_BYTES = 1 << 18

@@ -18,13 +18,13 @@ from validator.edges.keys import LocalSigner
 from validator.errors import BadInput
 from validator.marks.planting import check_learnable, hash_source_data
 from validator.marks.schemes import make_scheme
-from validator.orders import Request, SignedOrder
 from validator.plan.spec import TrainingSpec
 from validator.protocol import typed_data
 from validator.protocol.state import Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.protocol.wire import encode_training_file
-from validator.quotes import Quote, Wish
+from validator.requests.orders import Request, SignedOrder
+from validator.requests.quotes import Quote, Wish
 from validator.terminal import describe_time, make_console, print_rows, require_consent, write_json
 from validator.types import Hash32, Wei
 

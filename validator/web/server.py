@@ -15,7 +15,7 @@ from validator.door import Door, serving
 from validator.errors import BadInput
 from validator.evidence.fields import to_hex
 from validator.evidence.store import BundleStore
-from validator.progress import Health, Progress
+from validator.health.progress import Health, Progress
 from validator.types import Hash32
 
 PAGE_HASHES = 1000

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from validator.errors import BadInput, first_problem
 from validator.marks.planting import compute_min_rows
 from validator.marks.schemes import Scheme, make_scheme
-from validator.orders import MAX_ATTEMPTS, choose_expiry, choose_request_thresholds
 from validator.plan.terms import MIN_PROBES, compute_fee
 from validator.protocol.state import Weights
 from validator.protocol.verdict import Thresholds, Verdict
+from validator.requests.orders import MAX_ATTEMPTS, choose_expiry, choose_request_thresholds
 from validator.types import Address, UnixSeconds, Wei
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from validator.config import Durations
-from validator.dataset_store import MAX_DATASET_BYTES, DatasetKey, DatasetStore
 from validator.edges.contract import Touchstone
 from validator.edges.datasets import parse_rows
 from validator.errors import BadInput, Transient
@@ -20,15 +19,16 @@ from validator.journal import Journal
 from validator.journal.journal import RequestRow
 from validator.marks.planting import hash_source_data
 from validator.marks.schemes import make_scheme
-from validator.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
 from validator.protocol.commitment import Row
 from validator.protocol.method import read_method
 from validator.protocol.state import Phase, TaskState, Weights
-from validator.quotes import Quote, Wish, make_quote
-from validator.request_status import RequestStatus, Stage, next_order, request_status
-from validator.request_view import describe_request, find_paid
-from validator.retention import reveal_settled
-from validator.task_index import TaskIndex
+from validator.requests.dataset_store import MAX_DATASET_BYTES, DatasetKey, DatasetStore
+from validator.requests.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
+from validator.requests.quotes import Quote, Wish, make_quote
+from validator.requests.retention import reveal_settled
+from validator.requests.status import RequestStatus, Stage, next_order, request_status
+from validator.requests.task_index import TaskIndex
+from validator.requests.view import describe_request, find_paid
 from validator.types import Address, Hash32, TaskId, UnixSeconds
 
 CHAIN_PATIENCE_S = 2.0

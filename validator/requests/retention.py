@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 
 from validator.config import DAY_S
-from validator.dataset_store import DatasetKey, DatasetStore
 from validator.errors import BadInput, DiskFull
 from validator.protocol.state import Phase, TaskState
-from validator.task_index import TaskIndex
+from validator.requests.dataset_store import DatasetKey, DatasetStore
+from validator.requests.task_index import TaskIndex
 from validator.types import TaskId
 
 log = structlog.get_logger(__name__)

@@ -20,9 +20,9 @@ from validator.errors import BadInput, first_problem
 from validator.files import write_whole
 from validator.marks.planting import PlantedDataset, PlantedMarks, check_learnable, hash_source_data
 from validator.marks.schemes import Scheme
-from validator.planting_file import decode_marks, encode_marks
 from validator.protocol.commitment import Row, keccak
 from validator.protocol.wire import encode_training_file, parse_training_file
+from validator.requests.planting_file import decode_marks, encode_marks
 from validator.sealed_files import SealedFiles
 from validator.types import Address, Hash32
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from validator.journal import RequestRow
 from validator.marks.schemes import make_scheme
-from validator.orders import Request
 from validator.plan.terms import compute_fee
 from validator.protocol.commitment import decode_scheme
 from validator.protocol.state import TaskState
 from validator.protocol.verdict import Thresholds
-from validator.quotes import judge
-from validator.request_status import RequestStatus, Stage, explain_task
+from validator.requests.orders import Request
+from validator.requests.quotes import judge
+from validator.requests.status import RequestStatus, Stage, explain_task
 
 
 def describe_request(

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 
-from validator.dataset_store import DatasetKey
 from validator.protocol.state import Phase, TaskState
+from validator.requests.dataset_store import DatasetKey
 from validator.types import Hash32
 
 

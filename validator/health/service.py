@@ -13,7 +13,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from validator.progress import Progress
+from validator.health.progress import Progress
 
 LONGEST_INTERVAL_S = 1.0
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from validator.amounts import describe_ether
-from validator.orders import Request, SignedOrder
 from validator.protocol.machine import NEVER_OPENED
 from validator.protocol.state import Phase, TaskState
+from validator.requests.orders import Request, SignedOrder
 from validator.types import TaskId
 
 

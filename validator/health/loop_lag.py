@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-from validator.progress import Progress
+from validator.health.progress import Progress
 from validator.telemetry import LOOP_LAG_SECONDS
 
 INTERVAL_S = 0.05

@@ -9,7 +9,7 @@ from pathlib import Path
 from validator.driver import Driver
 from validator.edges.contract import Touchstone
 from validator.errors import Transient
-from validator.loop_lag import LoopLag
+from validator.health.loop_lag import LoopLag
 from validator.protocol.state import Phase
 from validator.telemetry import (
     BALANCE_WEI,

@@ -1,0 +1,1 @@
+"""What customers ask for: their Orders and data taken in, kept and deleted, and what becomes of their requests."""
