@@ -2,6 +2,7 @@
 
 Rules kept: what can be found wrong is found before anything is promised to anybody; the parts end together, in reverse
 order of their beginning; whoever sends SIGTERM waits a second, for all that matters is in the journal already.
+The module is long because it names every part once; nothing is decided in it.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 Rule kept: secrets are put together here at the moment of use (which row a probe asks for, salt, rows, proofs) and are
 in no event and no effect. A refusal by the contract is looked up on chain: if somebody was faster, there is nothing
-left to do.
+left to do. The module is long because it has one method for each effect.
 """
 
 from collections.abc import Awaitable, Callable

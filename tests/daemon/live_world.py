@@ -259,13 +259,17 @@ class LiveWorld:
     async def pass_deadlines(self, validator: "LiveValidator") -> None:
         """Let chain time run to the next deadline, again and again, until no task is open."""
         while await self.in_flight():
-            await self._rpc("evm_increaseTime", max(asdict(self.durations).values()))
-            await self._rpc("evm_mine")
+            await self.pass_seconds(max(asdict(self.durations).values()))
             before, began_s = await self._progress(), time.monotonic()
             while await self._progress() == before and await self.in_flight():
                 assert time.monotonic() - began_s < PATIENCE_S, "a deadline has passed and nobody acts"
                 validator.check_alive()
                 await asyncio.sleep(POLL_S)
+
+    async def pass_seconds(self, seconds: int) -> None:
+        """Let so much chain time run."""
+        await self._rpc("evm_increaseTime", seconds)
+        await self._rpc("evm_mine")
 
     async def _progress(self) -> int:
         return len(await self.events())

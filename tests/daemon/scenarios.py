@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from tests.daemon.memory_miner import Behaviour, Purse
 from tests.daemon.world import PROFILE, World
 from validator.config import FeeLimits, Profile
-from validator.errors import ChainUnreachable
+from validator.errors import Transient
 from validator.protocol.state import Phase, TaskState
 
 
@@ -71,16 +71,19 @@ class Outage(Trouble):
 
 @dataclass
 class Flapping(Trouble):
-    """The validator's node fails one request in `every`, or loses its answer, until `until_s`."""
+    """Until `until_s`, one in `every` requests to the node, or to the miners, is lost, or its answer."""
 
+    is_the_node: bool
     every: int = 4
     until_s: float = 12.0
     dice: random.Random = field(default_factory=lambda: random.Random(1))
+    has_struck: bool = False
 
     def on_the_wire(self, world: World, what: str) -> None:
-        if what.startswith("eth_") and world.clock.now_s < self.until_s and self.dice.randrange(2 * self.every) == 0:
+        is_meant = what.startswith("eth_") == self.is_the_node
+        if is_meant and world.clock.now_s < self.until_s and self.dice.randrange(2 * self.every) == 0:
             self.has_struck = True
-            raise ChainUnreachable("the connection was reset")
+            raise Transient("the connection was reset")
 
 
 @dataclass
@@ -170,6 +173,7 @@ SCENARIOS = {
     "reorg-at-settle": Scenario(PAID, troubles=lambda: [Reorganisation("TaskSettled", age=1)]),
     "disk-full-at-probes": Scenario(PAID, troubles=lambda: [FullDisk(Phase.ACCEPTED, 3.0)]),
     "disk-full-at-settle": Scenario(PAID, troubles=lambda: [FullDisk(Phase.SUBMITTED, 3.0, _is_bundled)]),
-    "flapping-node": Scenario(PAID, troubles=lambda: [Flapping()], profile=PATIENT),
+    "flapping-node": Scenario(PAID, troubles=lambda: [Flapping(is_the_node=True)], profile=PATIENT),
+    "flapping-miner": Scenario(PAID, troubles=lambda: [Flapping(is_the_node=False)], profile=PATIENT),
     "fee-spike": Scenario(PAID, troubles=lambda: [FeeSpike()], profile=EAGER),
 }

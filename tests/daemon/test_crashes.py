@@ -15,21 +15,23 @@ from tests.daemon.scenarios import SCENARIOS
 
 Lives = Callable[[str], list[dict[str, Any]]]
 
-SHARES = {"two-at-once": 3} | dict.fromkeys(
+SHARES = {"two-at-once": 4} | dict.fromkeys(
     (
         "refunded",
+        "silent",
         "reorg-at-open",
         "reorg-at-submit",
         "reorg-at-settle",
         "disk-full-at-probes",
         "disk-full-at-settle",
         "flapping-node",
+        "flapping-miner",
         "fee-spike",
     ),
     2,
 )
-"""Scenarios that go the way of a paid task for the most part: of their boundaries one in so many is taken every day."""
-POINTS = dict.fromkeys(SCENARIOS, 110) | dict.fromkeys(SHARES, 50) | {"no-accept": 38, "late": 40, "not-opened": 10}
+"""Of the boundaries of what goes the way of a paid task for the most part, one in so many is taken every day."""
+POINTS = dict.fromkeys(SCENARIOS, 120) | dict.fromkeys(SHARES, 50) | {"no-accept": 40, "late": 40, "not-opened": 10}
 """At how many different boundaries of each scenario it is killed, at least."""
 SHARDS = 4
 STRIDE = 9
