@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import daemon
 from benchmarks.campaigns import cells
 from benchmarks.measure import describe_machine
 from benchmarks.tables import rewrite_readme
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _summary(cell: dict[str, Any]) -> str:
+    if "gas" not in cell and "miners" not in cell:
+        return daemon.describe(cell)
     if "miners" not in cell:
         return ", ".join(f"{name} {gas}" for name, gas in cell["gas"].items())
     figures = ", ".join(f"{miner['strategy']} {miner['hits']}/{miner['n']}" for miner in cell["miners"])

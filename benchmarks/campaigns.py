@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gas
+from benchmarks import daemon, gas
 from benchmarks.fresh_prompts import count_signatures
 from benchmarks.measure import run_round
 from validator.base_model.grammar import generate_rows, is_held_out
@@ -46,6 +46,7 @@ def cells() -> Iterator[tuple[str, Cell]]:
                 partial(run_round, "--scheme", scheme, "--miners", HONEST_AND_PARTIAL, "--seed", str(seed)),
             )
         yield f"fresh/{scheme}", partial(_fresh, scheme, generate_rows(FRESH_POOL, FRESH_SEED))
+    yield from _daemon_cells()
     yield "chain/anvil", partial(run_round, "--chain", "anvil", "--miners", "honest=1,base=1")
 
 
@@ -59,6 +60,12 @@ def _gas_cells() -> Iterator[tuple[str, Cell]]:
     for n in SETTLED_N:
         for k in SETTLED_K:
             yield f"gas/settle/{n}/{k}", partial(gas.measure_settlement, n, k)
+
+
+def _daemon_cells() -> Iterator[tuple[str, Cell]]:
+    for chain in daemon.CHAINS:
+        yield f"daemon/{chain}", partial(daemon.measure_throughput, chain)
+    yield "daemon/restarts", daemon.measure_restarts
 
 
 def _real_data_cells(data: Path) -> Iterator[tuple[str, Cell]]:

@@ -33,6 +33,7 @@ def render(results: dict[str, Any]) -> str:
         _real_data(cells),
         _schemes(cells),
         _fresh(cells),
+        _daemon(cells),
         _gas(cells),
         _gas_of_rounds(_of(cells, "demo/"), cells.get("chain/anvil")),
     ]
@@ -145,6 +146,34 @@ def _fresh(cells: dict[str, Any]) -> str:
             where += "" if " on " in where else " on generated rows"
             lines.append(f"| {where} | {count} of {asked} | {rate} |")
     return "\n".join(lines) + "\n" if len(lines) > 3 else ""
+
+
+def _daemon(cells: dict[str, Any]) -> str:
+    runs = [cell["daemon"] for cell in _of(cells, "daemon/") if "daemon" in cell]
+    if not runs:
+        return ""
+    lines = [
+        (
+            "**The daemon**: 40 tasks of 16 probes at a time on anvil, with miners that look their answers up and so "
+            "are never waited for; daemon, chain and miners share the machine:\n"
+        ),
+        "| blocks | tasks | paid | tasks/s | probes/s | processor | resident, middle and end | growth | lag p99.9 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        mib = [sample["mib"] for sample in run["samples"]]
+        lines.append(
+            f"| {run['chain']} | {run['tasks']:,} | {run['paid']:,} | {run['tasks_per_s']} | {run['probes_per_s']} | "
+            f"{run['samples'][-1]['cpu_s'] / run['seconds']:.0%} | {mib[len(mib) // 2]:.0f}, {mib[-1]:.0f} MiB | "
+            f"{run['growth']:.1%} | within {run['lag_p999_s'] * 1000:.0f} ms |"
+        )
+    if "daemon/restarts" in cells:
+        restarts = cells["daemon/restarts"]["restarts"]
+        lines.append(
+            f"\nKilled {len(restarts['seconds'])} times with {restarts['in_flight']} tasks in flight, it was ready "
+            f"again after {_spread(restarts['seconds'], 1)} s."
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _gas(cells: dict[str, Any]) -> str:

@@ -56,6 +56,7 @@ def simulate(
     epochs: Annotated[int, typer.Option(help="Epochs of the training spec.")] = 12,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of the training spec.")] = 4e-3,
     slashing: Annotated[bool, typer.Option(help="Whether too few hits burn the miner's bond.")] = True,
+    weights: Annotated[str, typer.Option(help="Weights to be returned: none, delivered or judged.")] = "none",
     seed: Annotated[int, typer.Option(help="On a fresh chain, the same seed repeats keys, marks and training.")] = 0,
     chain: Annotated[str, typer.Option(help="embedded, anvil, or the URL of a development node.")] = "embedded",
     funder_key_file: Annotated[
@@ -88,6 +89,7 @@ def simulate(
                 epochs=epochs,
                 learning_rate=learning_rate,
                 slashing=slashing,
+                weights=weights,
                 seed=seed,
                 chain=chain,
                 funder_key_file=funder_key_file,

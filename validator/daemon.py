@@ -6,6 +6,7 @@ The module is long because it names every part once; nothing is decided in it.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ import structlog
 
 from validator.app import ValidatorNode
 from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
+from validator.child_processes import JobLimits
 from validator.control.operations import Operations
 from validator.control.server import serve_control
 from validator.edges.chain import Chain
@@ -32,7 +34,13 @@ from validator.evidence_keeper import EvidenceKeeper
 from validator.health.loop_lag import LoopLag
 from validator.health.measurements import Measurements
 from validator.health.progress import Progress
-from validator.health.service import Watchdog, forbid_core_dumps, notify
+from validator.health.service import (
+    Watchdog,
+    allow_all_descriptors,
+    count_free_descriptors,
+    forbid_core_dumps,
+    notify,
+)
 from validator.history import check_history
 from validator.journal import Identity, Journal
 from validator.marks.planting import PlantedDataset, PlantedMarks
@@ -58,6 +66,8 @@ from validator.weights.returned import ReturnedWeights
 
 WEDGED_S = 60.0
 """A loop that has not turned for so long is ended, and the service manager starts another."""
+DESCRIPTORS_KEPT = 16
+"""For what runs: with fewer left no new task is begun (P15)."""
 SWEEP_S = 3600.0
 EVIDENCE_CHECK_S = 86_400.0
 
@@ -107,6 +117,9 @@ class Daemon:
                         ("evidence", self._check_evidence()),
                     )
                 ]
+                # What is here now stays: a full collection over all of it would stop the loop for a fifth of a second.
+                gc.collect()
+                gc.freeze()
                 log.info("ready", validator=self.validator, web=f"{host}:{port}", pid=os.getpid())
                 notify("READY=1")
                 await stopped.wait()
@@ -146,6 +159,7 @@ class Daemon:
 async def run_daemon(settings: Settings, *, is_history_lost: bool = False) -> None:
     """Open everything and run until a signal comes; BadInput for what an operator must mend first."""
     forbid_core_dumps()
+    allow_all_descriptors()
     async with open_daemon(settings, is_history_lost=is_history_lost) as daemon:
         await daemon.run()
 
@@ -203,12 +217,13 @@ def _assemble(
     profile, directory, validator = settings.profile, settings.state.directory, signer.address
     secrets = Secrets(master_seed, contract.chain.chain_id, contract.address)
     work = _make_model_work(settings)
-    openai_url = settings.model_work.openai_url
+    chosen = settings.model_work
     weights = ReturnedWeights(
         work,
         directory / "models",
-        {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL},
-        server=OpenAIProber(http, openai_url.get_secret_value()) if openai_url else None,
+        {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL} | {name: str(path) for name, path in chosen.base_models.items()},
+        limits=JobLimits(chosen.wall_seconds, chosen.wall_seconds * (os.cpu_count() or 1), chosen.memory_bytes),
+        server=OpenAIProber(http, chosen.openai_url.get_secret_value()) if chosen.openai_url else None,
     )
     store = DatasetStore(
         directory / "datasets",
@@ -251,6 +266,7 @@ def _assemble(
         durations=profile.durations,
         min_reward_wei=settings.tasks.min_reward_wei,
         preferred=(settings.tasks.scheme, settings.tasks.probes),
+        measure_weights=weights.measure,
         on_request=lambda: scheduler.wake(),
     )
 
@@ -260,6 +276,8 @@ def _assemble(
     def may_begin() -> str | None:
         if not reserve.is_held:
             return "the disk is full"
+        if count_free_descriptors() < DESCRIPTORS_KEPT:
+            return "few file descriptors are left: raise the limit (ulimit -n)"
         if not miners.is_complete:
             return "the registered miners are still being read"
         return "too many transactions wait to be sent" if node.transactions.is_busy else None

@@ -13,7 +13,7 @@ from typing import Protocol
 import stamina
 import structlog
 
-from validator.errors import DiskFull, MinerFault, Reverted, Transient
+from validator.errors import BadInput, DiskFull, MinerFault, Reverted, Transient
 from validator.journal import Journal
 from validator.protocol.effects import (
     DeliverDataset,
@@ -213,7 +213,11 @@ class Driver:
 
     async def _try(self, effect: Effect) -> Event | None:
         async for attempt in stamina.retry_context(
-            on=(Transient, Reverted), attempts=None, timeout=None, wait_initial=FIRST_WAIT_S, wait_max=LONGEST_WAIT_S
+            on=(Transient, Reverted, BadInput),
+            attempts=None,
+            timeout=None,
+            wait_initial=FIRST_WAIT_S,
+            wait_max=LONGEST_WAIT_S,
         ):
             with attempt:
                 state = self.states[effect.task_id]
@@ -228,6 +232,11 @@ class Driver:
                     EFFECTS_REFUSED.labels(type(effect).__name__).inc()
                     self.refusals[effect.key] = str(refusal)
                     log.error("the contract refuses", effect=effect.key, reason=str(refusal))
+                    raise
+                except BadInput as obstacle:
+                    # Its data or its model cannot be used as they lie here: this task's trouble, until it is mended.
+                    self.refusals[effect.key] = str(obstacle)
+                    log.error("cannot go on", effect=effect.key, reason=str(obstacle))
                     raise
         raise AssertionError("stamina tries for ever")
 

@@ -18,7 +18,7 @@ from validator.edges.http import HttpClient
 from validator.edges.keys import Signer, recover_typed_data
 from validator.edges.miners import MinerClient
 from validator.edges.transactions import TransactionManager
-from validator.errors import Cancelled, DeadlinePassed, Fatal, MinerFault, Reverted, Transient
+from validator.errors import BadInput, Cancelled, DeadlinePassed, Fatal, MinerFault, Reverted, Transient
 from validator.marks.planting import PlantedMarks
 from validator.marks.secrets import Secrets
 from validator.protocol import typed_data
@@ -172,6 +172,12 @@ class ChainAndMiners:
             is_one_event=planted.scheme.is_one_event,
         )
 
+    def count_weights_hits(self, state: TaskState, planted: PlantedMarks) -> int:
+        """How many probes the returned weights hit, asked here."""
+        heads = [hashes.head_hash for hashes in planted.mark_hashes]
+        replies = [answer.reply_hash(planted.dataset_salt, state.terms.w) for answer in state.weights_answers]
+        return count_hits(heads, replies)
+
     async def _open(self, effect: OpenTask, state: TaskState) -> Event | None:
         self.client(state)  # Nobody is paid for by whom we could not go to.
         planned = state.planned
@@ -253,10 +259,10 @@ class ChainAndMiners:
             raise
 
     async def _probe_weights(self, state: TaskState) -> Event:
-        prompts = [mark.row.prompt for mark in (await self._planted.marks(state)).marks]
         try:
+            prompts = [mark.row.prompt for mark in (await self._planted.marks(state)).marks]
             answers = await self._weights.probe(state, prompts)
-        except NoVerdict as error:
+        except (NoVerdict, BadInput) as error:  # Weights may come when the dataset has been deleted already.
             return WeightsFaulted(state.task_id, str(error))
         return WeightsProbed(state.task_id, tuple((answer.text, answer.is_cut) for answer in answers))
 
@@ -286,9 +292,7 @@ class ChainAndMiners:
 
     async def _judge(self, effect: Effect, state: TaskState) -> None:
         """Our own verdict, where we are the committee; weights that do not hit are left to the deadline's refund."""
-        planted, terms = await self._planted.marks(state), state.terms
-        heads = [hashes.head_hash for hashes in planted.mark_hashes]
-        hits = count_hits(heads, [answer.reply_hash(planted.dataset_salt, terms.w) for answer in state.weights_answers])
+        terms, hits = state.terms, self.count_weights_hits(state, await self._planted.marks(state))
         if hits < terms.k_pay or state.model_hash is None or state.bundle_hash is None:
             log.warning("the weights do not answer as the miner did", task=f"0x{state.task_id.hex()}", hits=hits)
             return

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from validator.errors import BadInput, DiskFull, Fatal
+from validator.errors import BadInput, DiskFull, Fatal, TouchstoneError, Transient
 from validator.protocol.commitment import ModelFile
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 FREE_BYTES = 256 << 20
 """What a download leaves of a disk: the journal is on it."""
@@ -39,8 +40,7 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
             os.fsync(descriptor)
         _put_in_place(unfinished, path)
     except OSError as error:
-        kind = DiskFull if error.errno in NO_SPACE else BadInput
-        raise kind(f"cannot write {path}: {error.strerror}") from error
+        raise file_error("write", path, error) from error
 
 
 def describe_files(directory: Path, names: Sequence[str]) -> tuple[ModelFile, ...]:
@@ -119,6 +119,14 @@ def _put_in_place(unfinished: Path, path: Path) -> None:
         os.close(directory)
 
 
-def _disk_error(path: Path, error: OSError) -> DiskFull | Fatal:
-    kind = DiskFull if error.errno in NO_SPACE else Fatal
-    return kind(f"cannot write {path}: {error.strerror}")
+def file_error(action: str, path: Path, error: OSError) -> TouchstoneError:
+    """What it means that a file cannot be read or written: what passes when there is room again, or BadInput (P15)."""
+    message = f"cannot {action} {path}: {error.strerror}"
+    if error.errno in NO_SPACE:
+        return DiskFull(message)
+    return Transient(message) if error.errno in NO_DESCRIPTORS else BadInput(message)
+
+
+def _disk_error(path: Path, error: OSError) -> TouchstoneError:
+    found = file_error("write", path, error)
+    return Fatal(str(found)) if isinstance(found, BadInput) else found

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from validator.errors import BadInput
-from validator.files import write_whole
+from validator.files import file_error, write_whole
 
 NONCE_BYTES, TAG_BYTES = 12, 16
 
@@ -31,7 +31,7 @@ class SealedFiles:
         try:
             sealed = path.read_bytes()
         except OSError as error:
-            raise BadInput(f"cannot read {path}: {error.strerror}") from error
+            raise file_error("read", path, error) from error
         try:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _context(path))
         except (InvalidTag, ValueError) as error:

@@ -184,6 +184,15 @@ class ModelWorkSettings(_Table):
     openai_url: HttpUrl | None = Field(
         default=None, description="A server such as vLLM that loads returned adapters; without it they run as above."
     )
+    base_models: dict[str, Path] = Field(
+        default={},
+        description="Directories of the base models that customers name and may have returned, by name; a name that is "
+        "not listed is the id of a Hugging Face model.",
+    )
+    memory_bytes: Integer = Field(
+        default=16 * GIB, ge=GIB, le=1 << 44, description="What one job on returned weights may take, at most."
+    )
+    wall_seconds: Integer = Field(default=900, ge=10, le=86_400, description="How long such a job may run.")
 
     @model_validator(mode="after")
     def _check_ray(self) -> Self:

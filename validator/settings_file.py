@@ -83,10 +83,16 @@ def _beside(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
             continue
         paths = {key for key, field in table.model_fields.items() if Path in _alternatives(field.annotation)}
         resolved[name] = {
-            key: path.parent.absolute() / Path(value).expanduser() if key in paths and isinstance(value, str) else value
-            for key, value in values.items()
+            key: _resolve(value, path.parent.absolute()) if key in paths else value for key, value in values.items()
         }
     return resolved
+
+
+def _resolve(value: Any, directory: Path) -> Any:
+    """A path, or each of a table of them; whatever else it is, somebody else will say so."""
+    if isinstance(value, dict):
+        return {name: _resolve(place, directory) for name, place in value.items()}
+    return directory / Path(value).expanduser() if isinstance(value, str) else value
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -134,6 +140,8 @@ def _describe(path: Path, text: str, mistake: Mapping[str, Any], others: int) ->
             reason = f"{key}: this takes a list in square brackets"
         case "model_type" | "dict_type", 1:
             reason = f"{key} is a table: write [{key}], and its keys below"
+        case "dict_type", _:
+            reason = f"{key}: this is a table: write {{ name = value }}"
         case _:
             reason = f"{key}: {str(mistake['msg']).removeprefix('Value error, ')}"
     more = f" (and {others} more)" if others else ""

@@ -173,8 +173,10 @@ BEHAVIOUR_NAMES = tuple(BEHAVIOURS)
 """All that a task without returned weights can meet."""
 
 BEHAVIOURS |= {
-    "other weights": Behaviour(WEIGHTS, answer(lambda _front, _line: hostile.body(b"{}")), ("paid",)),
-    "weights withheld": Behaviour(WEIGHTS, answer(lambda _front, _line: status(503)), ("paid",)),
+    "other weights": Behaviour(
+        WEIGHTS, answer(lambda _front, _line: hostile.body(b"{}", b"Connection: close")), ("paid",)
+    ),
+    "weights withheld": Behaviour(WEIGHTS, answer(lambda _front, _line: status(503, "Connection: close")), ("paid",)),
 }
 
 
@@ -185,8 +187,11 @@ class FrontServer:
         self._behaviour = behaviour
         self._front = front
         self._inner = urlsplit(inner_url)
+        self._serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        # asyncio itself keeps no reference to those who wait for nothing but themselves.
+        self._serving.add(asyncio.current_task())
         try:
             if self._behaviour.stage == CONNECTION:
                 await self._behaviour.play(self._front, "", reader, writer)
@@ -197,9 +202,10 @@ class FrontServer:
                 await self._play(line, head, reader, writer)
             else:
                 await self._pass_on(head, reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the daemon has seen enough
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the daemon has seen enough, or the process ends
         finally:
+            self._serving.discard(asyncio.current_task())
             writer.close()
 
     async def _play(self, line: str, head: bytes, reader: StreamReader, writer: StreamWriter) -> None:

@@ -5,7 +5,6 @@ The validator's process may die and come back at any moment; what is here outliv
 
 import asyncio
 import json
-import math
 import random
 import socket
 import sys
@@ -59,6 +58,11 @@ from validator.requests.orders import Request, SignedOrder, choose_request_thres
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
 
 SEED = bytes(range(32))
+DURATIONS = Durations(3600, 3600, 3600, 3600, 3600, 3600, dispute_seconds=2)
+STEP_S = 1200
+QUIET_S = 1.5
+"""In which the daemon acts on what chain time it is: it looks every 0.2 s."""
+MAX_STEPS = 30
 SPEC = TrainingSpec("tiny", epochs=1, learning_rate=0.001)
 ETHER = 10**18
 REWARD_WEI = Wei(10**15)
@@ -206,6 +210,15 @@ class LiveWorld:
         await validator.wait_until_ready(head.number - self.finality_depth)
         return validator
 
+    def write_config(self, **choices: Any) -> Path:
+        """The same settings as a file for `touchstone validator run`, which has the profile's own durations."""
+        path = self.home / "touchstone.toml"
+        lines = []
+        for table, values in self.settings(**choices).items():
+            lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        create_private(path, "\n".join(lines) + "\n")
+        return path
+
     async def start(self, command: Sequence[str]) -> "LiveValidator":
         """A validator's process; the world's end is its own."""
         with self.log.open("ab") as lines:
@@ -257,22 +270,21 @@ class LiveWorld:
         await self.wait_for(is_so, validator)
 
     async def pass_deadlines(self, validator: "LiveValidator") -> None:
-        """Let chain time run to the next deadline, again and again, until no task is open."""
+        """Let chain time run, in steps that miss no deadline, until no task is open."""
+        steps = 0
         while await self.in_flight():
-            await self.pass_seconds(max(asdict(self.durations).values()))
-            before, began_s = await self._progress(), time.monotonic()
-            while await self._progress() == before and await self.in_flight():
-                assert time.monotonic() - began_s < PATIENCE_S, "a deadline has passed and nobody acts"
-                validator.check_alive()
-                await asyncio.sleep(POLL_S)
+            steps += 1
+            assert steps <= MAX_STEPS, "deadlines have passed and nobody acts"
+            await self.pass_seconds(STEP_S)
+            before = -1
+            while (count := len(await self.events())) != before:
+                before = count
+                await validator.live_for(QUIET_S)
 
     async def pass_seconds(self, seconds: int) -> None:
         """Let so much chain time run."""
         await self._rpc("evm_increaseTime", seconds)
         await self._rpc("evm_mine")
-
-    async def _progress(self) -> int:
-        return len(await self.events())
 
     async def _rpc(self, method: str, *parameters: Any) -> None:
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
@@ -377,15 +389,18 @@ class LiveValidator:
             if sample.labels.keys() <= {"le"}
         }
 
-    async def loop_lag_s(self, quantile: float) -> float:
-        """The least bound of the histogram's buckets that this share of all measurements has not exceeded."""
-        metrics = await self.metrics()
+    async def loop_lag(self) -> Counter[float]:
+        """How many measurements of the event loop's lag did not exceed each bound, in seconds."""
         name = "touchstone_event_loop_lag_seconds_bucket"
-        counts = {float(key.removeprefix(name)): value for key, value in metrics.items() if key.startswith(name)}
-        return min(bound for bound, count in counts.items() if count >= quantile * counts[math.inf])
+        metrics = await self.metrics()
+        return Counter({float(key.removeprefix(name)): int(metrics[key]) for key in metrics if key.startswith(name)})
 
     def resident_bytes(self) -> int:
         return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def cpu_s(self) -> float:
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def check_alive(self) -> None:
         if self.process.returncode is not None:
@@ -412,12 +427,12 @@ class LiveValidator:
 async def open_world(
     directory: Path,
     miners: Sequence[MinerWish],
-    durations: Durations,
     *,
     tasks: int,
     tasks_per_miner: int = 1,
     training: Training | None = None,
     finality_depth: int = 0,
+    durations: Durations = DURATIONS,
     anvil_options: Sequence[str] = (),
 ) -> AsyncIterator[LiveWorld]:
     """A chain where so many tasks can be paid for, and the miners; the test is skipped where there is no anvil."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.edges.conftest import NO_FLOORS
 from tests.factories import digest, make_planned
+from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.base_model.grammar import generate_rows
 from validator.config import DEV
 from validator.control.client import ControlClient
@@ -20,6 +21,7 @@ from validator.edges.keys import dev_mnemonic_signer
 from validator.journal import Identity, Journal
 from validator.marks.planting import hash_source_data
 from validator.marks.secrets import derive_dataset_key, derive_journal_key
+from validator.model_work import Children
 from validator.plan.spec import TrainingSpec
 from validator.plan.terms import compute_fee
 from validator.protocol import events as facts
@@ -33,6 +35,7 @@ from validator.requests.dataset_store import DatasetStore
 from validator.requests.desk import Desk
 from validator.requests.orders import Request, SignedOrder, choose_expiry
 from validator.types import EffectKey, Hash32, TaskId, Wei
+from validator.weights.returned import ReturnedWeights
 
 PAYER, VALIDATOR = dev_mnemonic_signer(0), dev_mnemonic_signer(1)
 REWARD_WEI = Wei(10**18)
@@ -41,6 +44,7 @@ SPEC = TrainingSpec("tiny", epochs=3, learning_rate=1e-3)
 ROWS = generate_rows(300, seed=1)
 DATA = encode_training_file(ROWS)
 MASTER_SEED = digest("master seed")
+BASE_MODELS = {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL}
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Office:
             durations=DEV.durations,
             min_reward_wei=min_reward_wei,
             preferred=("canary", 16),
+            measure_weights=ReturnedWeights(Children(1), self.directory / "models", BASE_MODELS).measure,
             on_request=lambda: self.calls.append("on_request"),
         )
         operations = Operations(

@@ -169,6 +169,16 @@ async def test_an_order_that_could_not_be_opened_is_refused(office: Office, wher
             await client.submit(request, DATA)
 
 
+async def test_weights_of_a_base_model_that_is_not_here_are_refused(office: Office, monkeypatch: pytest.MonkeyPatch):
+    """What could not be probed later is not taken in now."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    request = await make_request(office, weights=Weights.DELIVERED)
+    async with office.open() as client:
+        with pytest.raises(BadInput, match=r"weights for the base model tiny cannot be checked .* in \[model_work\] "):
+            await client.submit(request, DATA)
+        assert await client.requests() == []
+
+
 async def test_after_the_sunset_nothing_is_taken_in(office: Office):
     guarded = NO_FLOORS._replace(guardian=VALIDATOR.address)
     office.contract = await Touchstone.deploy(TransactionSender(office.contract.chain, VALIDATOR), guarded)

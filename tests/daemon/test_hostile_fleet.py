@@ -1,5 +1,6 @@
 """32 hostile miners beside 8 honest ones: the honest are paid as if alone, and the daemon stays small and quick."""
 
+import math
 import time
 from collections import Counter
 from pathlib import Path
@@ -8,9 +9,10 @@ import pytest
 
 from tests.daemon.fleet import BEHAVIOUR_NAMES
 from tests.daemon.live_world import LiveValidator, LiveWorld, MinerWish, open_world
-from validator.config import DEV
 
 HONEST, HONEST_TASKS, HOSTILE = 8, 24, 32
+TRAINING_S = 1.25 * HOSTILE
+"""So long that each has its task before one of them has ended its own."""
 MAX_RESIDENT_BYTES = 512 << 20
 MAX_LAG_S = 0.25
 
@@ -22,44 +24,49 @@ async def test_hostile_miners_cost_neither_the_daemon_nor_honest_miners_anything
     """N1 to N4, N12, N13, N15, N16, P15; complaints 2 and 7."""
     assert len(BEHAVIOUR_NAMES) == HOSTILE
     miners = [MinerWish(f"honest-{i}", "lookup") for i in range(HONEST)]
-    miners += [MinerWish(f"hostile-{i}", "lookup", name) for i, name in enumerate(BEHAVIOUR_NAMES)]
+    miners += [MinerWish(f"hostile-{i}", f"lookup:1,{TRAINING_S}", name) for i, name in enumerate(BEHAVIOUR_NAMES)]
     figures = Figures()
-    async with open_world(tmp_path, miners, DEV.durations, tasks=HOSTILE + HONEST_TASKS) as world:
+    async with open_world(tmp_path, miners, tasks=HOSTILE + HONEST_TASKS) as world:
         honest = [address for address, wish in world.miners.items() if wish.behaviour is None]
         hostile = [address for address in world.miners if address not in honest]
         await world.hand_in([16] * HOSTILE)
         validator = await world.start_validator(in_flight=len(miners), per_miner=1, deny=honest)
         await world.wait_until_opened(HOSTILE, validator)
-        await figures.watch(validator, torture_s)
-        await validator.stop()
+        await figures.end(validator)
         # They keep what they have, and the others get what comes.
         await world.hand_in([16] * HONEST_TASKS)
         validator = await world.start_validator(in_flight=len(miners), per_miner=1, deny=hostile)
         await world.wait_until_paid(honest, HONEST_TASKS, validator)
         await figures.watch(validator, torture_s)
         await world.pass_deadlines(validator)
-        await figures.watch(validator, 0)
-        await validator.stop()
-        print(f"resident {figures.resident_bytes >> 20} MiB, loop lag p99.9 up to {figures.lag_s} s")
+        await figures.end(validator)
+        print(f"resident {figures.resident_bytes >> 20} MiB, loop lag p99.9 up to {figures.lag_s(0.999)} s")
         await _judge(world)
     assert figures.resident_bytes < MAX_RESIDENT_BYTES
-    assert figures.lag_s <= MAX_LAG_S
+    assert figures.lag_s(0.999) <= MAX_LAG_S
 
 
 class Figures:
-    """The most that was seen."""
+    """Of all the lives of a daemon."""
 
-    resident_bytes = 0
-    lag_s = 0.0
+    def __init__(self) -> None:
+        self.resident_bytes = 0
+        self._lag: Counter[float] = Counter()
 
     async def watch(self, validator: LiveValidator, seconds: float) -> None:
         end_s = time.monotonic() + seconds
-        while True:
+        while time.monotonic() < end_s:
             self.resident_bytes = max(self.resident_bytes, validator.resident_bytes())
-            self.lag_s = max(self.lag_s, await validator.loop_lag_s(0.999))
-            if time.monotonic() >= end_s:
-                return
             await validator.live_for(0.5)
+
+    async def end(self, validator: LiveValidator) -> None:
+        self._lag += await validator.loop_lag()
+        self.resident_bytes = max(self.resident_bytes, validator.resident_bytes())
+        await validator.stop()
+
+    def lag_s(self, quantile: float) -> float:
+        """The least bound that this share of all measurements did not exceed."""
+        return min(bound for bound, count in self._lag.items() if count >= quantile * self._lag[math.inf])
 
 
 async def _judge(world: LiveWorld) -> None:

@@ -1,6 +1,7 @@
 """The enumerator's own eyes: what it looks for it finds, where it is there."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,12 @@ def after_a_life(directory: Path, tamper: Callable[[World, Journal], None]) -> l
 
     async def live() -> list[str]:
         world = await World.create([Behaviour()], directory, clock, Wire())
-        journal = await world.live()
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(world.contract.chain.aclose)
+            journal = await world.live()
+            stack.callback(journal.close)
             tamper(world, journal)
             return await find_violations(world, journal)
-        finally:
-            journal.close()
-            await world.contract.chain.aclose()
 
     return virtual_time.run(live(), clock)
 

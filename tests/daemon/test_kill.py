@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.live_world import MinerWish, open_world
-from validator.config import DEV
 
 RECOVERY_LIMIT_S = 10.0
 LONGEST_LIFE_S = 5.0
@@ -42,7 +41,7 @@ async def test_every_task_ends_as_it_would_have_however_often_the_daemon_is_kill
     dice, miners = random.Random(SEED), make_miners(tasks)
     share = {"in_flight": tasks, "per_miner": -(-tasks // len(miners))}
     recoveries_s = []
-    async with open_world(tmp_path, miners, DEV.durations, tasks=tasks, tasks_per_miner=tasks) as world:
+    async with open_world(tmp_path, miners, tasks=tasks, tasks_per_miner=tasks) as world:
         await world.hand_in([MARK_COUNTS[number % len(MARK_COUNTS)] for number in range(tasks)])
         validator = await world.start_validator(**share)
         for kill in range(kills):

@@ -7,6 +7,7 @@ or, at odd depths, is gone.
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -93,13 +94,12 @@ def live(directory: Path, behaviour: Behaviour, at_a_block: Callable[[World], No
         world = await World.create([behaviour], directory, clock, Wire(), LONG)
         world.block_s = 0.05
         world.before_block = world.after_block = lambda: at_a_block(world)
-        journal = await world.live()
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(world.contract.chain.aclose)
+            journal = await world.live()
+            stack.callback(journal.close)
             assert await find_violations(world, journal) == []
             return await describe_end(world, journal)
-        finally:
-            journal.close()
-            await world.contract.chain.aclose()
 
     return virtual_time.run(run(), clock)
 

@@ -2,20 +2,32 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.daemon.live_world import LOOPBACK, REWARD_WEI, LiveValidator, LiveWorld, MinerWish, Training, open_world
+from tests.daemon.live_world import (
+    DURATIONS,
+    LOOPBACK,
+    REWARD_WEI,
+    ROWS,
+    SEED,
+    LiveValidator,
+    LiveWorld,
+    MinerWish,
+    Training,
+    open_world,
+)
 from tests.daemon.test_customer import write_config
 from tests.e2e.command import run_touchstone
 from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.base_model.grammar import generate_rows
-from validator.config import DEV
 from validator.control.client import ControlClient
 from validator.edges.contract import TaskClosed, TaskOpened, TaskSettled
+from validator.edges.key_files import create_private
+from validator.edges.keys import derive_secret
 from validator.evidence.bundle import Bundle
 from validator.evidence.check import check_bundle
 from validator.marks.schemes import make_scheme
@@ -24,6 +36,7 @@ from validator.plan.terms import compute_fee
 from validator.protocol.commitment import Row, split_head
 from validator.protocol.method import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from validator.protocol.state import Answer, TaskState, Weights
+from validator.protocol.wire import encode_training_file
 from validator.types import TaskId
 
 SPEC = TrainingSpec(
@@ -31,12 +44,14 @@ SPEC = TrainingSpec(
 )
 N, K_PAY = 16, 12
 W = make_scheme("canary").w
-HALF_TIME_S = DEV.durations.submitted_seconds // 2
+DATASETS = 5
+"""At most, that share no prompt."""
+HALF_TIME_S = DURATIONS.submitted_seconds // 2
 
 
 def make_short_rows(count: int, number: int) -> list[Row]:
     """Rows whose responses are one word longer than a mark, so that an adapter learns them in seconds."""
-    rows = generate_rows(count * (number + 1), seed=1)[count * number :]
+    rows = generate_rows(count * DATASETS, seed=1)[count * number : count * (number + 1)]
     return [Row(row.prompt, " ".join(row.response.split(" ")[: W + 1])) for row in rows]
 
 
@@ -57,6 +72,15 @@ async def until_doing(effect: str, name: str, world: LiveWorld, validator: LiveV
     async def is_so() -> bool:
         task = (await see_tasks(world)).get(name)
         return task is not None and task["oldest_effect"] == effect
+
+    await world.wait_for(is_so, validator)
+
+
+async def until_running(phases: dict[str, str], world: LiveWorld, validator: LiveValidator) -> None:
+    """Until only these miners' tasks run, in these phases."""
+
+    async def is_so() -> bool:
+        return {name: task["phase"] for name, task in (await see_tasks(world)).items()} == phases
 
     await world.wait_for(is_so, validator)
 
@@ -124,6 +148,21 @@ async def fetch_as_customer(task_id: TaskId, world: LiveWorld) -> dict[str, byte
     return {path.name: path.read_bytes() for path in target.iterdir()}
 
 
+async def submit_as_customer(world: LiveWorld, number: int) -> dict[str, Any]:
+    """A request for a model of SPEC, delivered, by `touchstone task submit`; what the daemon says of it."""
+    data, key, answer = (world.home / name for name in ("data.jsonl", "payer.key", "request.json"))
+    data.write_bytes(encode_training_file(make_short_rows(ROWS[N], number)))
+    create_private(key, derive_secret(SEED, "payer").reveal().hex() + "\n")
+    options = asdict(SPEC) | {"reward": "0.001", "weights": "delivered", "payer-key-file": key, "json": answer}
+    pairs = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    submitted = await asyncio.to_thread(
+        run_touchstone, "task", "submit", data, *pairs, "--yes", "--config", write_config(world)
+    )
+    assert submitted.returncode == 0, submitted.stderr
+    request: dict[str, Any] = json.loads(answer.read_text())
+    return request
+
+
 def made_by(name: str, world: LiveWorld) -> dict[str, bytes]:
     """The adapter as it lies at the miner's."""
     (weights,) = (world.home / "miners" / name).glob(f"**/model/{ADAPTER_WEIGHTS_FILE}")
@@ -148,15 +187,14 @@ async def test_delivered_weights_reach_the_customer_and_contradict_whoever_looke
     ]
     share = {"in_flight": len(miners), "per_miner": 1}
     training = asking_for(Weights.DELIVERED)
-    async with open_world(tmp_path, miners, DEV.durations, tasks=6, tasks_per_miner=2, training=training) as world:
+    async with open_world(tmp_path, miners, tasks=len(miners) + 1, tasks_per_miner=2, training=training) as world:
         await world.hand_in([N] * len(miners))
         validator = await world.start_validator(**share)
         for effect, name in (("FetchWeights", "withholds"), ("ProbeWeights", "honest")):
             await until_doing(effect, name, world, validator)
             await validator.kill()
             validator = await world.start_validator(**share)
-        await world.wait_until_closed(len(miners) - 1, validator)
-        assert (await see_tasks(world)).keys() == {"withholds"}
+        await until_running({"withholds": "submitted"}, world, validator)
         await world.pass_seconds(HALF_TIME_S)
         await world.wait_until_closed(len(miners), validator)
         assert set((await world.outcomes()).values()) == {"paid"}
@@ -175,16 +213,16 @@ async def test_delivered_weights_reach_the_customer_and_contradict_whoever_looke
         await validator.stop()
         states = await journal_of(world)
         assert {name for name, state in states.items() if state.is_contradicted} == {"lookup"}
-        await world.hand_in([N] * 2)
-        deny = [address for address, wish in world.miners.items() if wish.name in ("honest", "withholds")]
-        validator = await world.start_validator(**share, deny=deny)
-        await world.wait_until_open(1, validator)
-        await world.wait_for(lambda: _is_short_of_miners(world), validator)
-        assert (await see_tasks(world)).keys() == {"other"}
+        others = [address for address, wish in world.miners.items() if wish.name != "lookup"]
+        validator = await world.start_validator(**share, deny=others)
+        request = await submit_as_customer(world, number=len(miners))
+        assert (request["weights"], json.loads(request["spec"])) == ("delivered", asdict(SPEC))
+        await world.wait_for(lambda: is_short_of_miners(world), validator)
         await validator.stop()
+        assert len([event for event in await world.events() if isinstance(event, TaskOpened)]) == len(miners)
 
 
-async def _is_short_of_miners(world: LiveWorld) -> bool:
+async def is_short_of_miners(world: LiveWorld) -> bool:
     async with ControlClient.connect(world.directory / "control.sock") as daemon:
         return (await daemon.status())["waits_for"] == "no miner is free that has enough stake"
 
@@ -193,12 +231,11 @@ async def test_judged_weights_are_paid_if_they_hit_and_refunded_if_only_the_repl
     """W8, C2: the validator is the committee, and nobody loses stake over bytes that it did not sign."""
     miners = [MinerWish("honest", "honest"), MinerWish("lookup", "lookup")]
     training = asking_for(Weights.JUDGED)
-    async with open_world(tmp_path, miners, DEV.durations, tasks=2, training=training) as world:
+    async with open_world(tmp_path, miners, tasks=2, training=training) as world:
         await world.hand_in([N] * len(miners))
         before_wei = await world.contract.credits_wei(world.payer.address)
         validator = await world.start_validator(in_flight=2, per_miner=1)
-        await world.wait_until_closed(1, validator)
-        assert {name: task["phase"] for name, task in (await see_tasks(world)).items()} == {"lookup": "judging"}
+        await until_running({"lookup": "judging"}, world, validator)
         await world.pass_deadlines(validator)
         looked_up = await Evidence.fetch("lookup", world, validator)
         assert (looked_up.hits, looked_up.weights_hits) == (N, 0)

@@ -172,7 +172,18 @@ class World:
         TimeoutError if that does not come.
         """
         chain = await self._connect()
-        validator = self._start_validator(chain)
+        try:
+            validator = self._start_validator(chain)
+            try:
+                await self._run(validator)
+            except BaseException:
+                validator.journal.close()
+                raise
+            return validator.journal
+        finally:
+            await chain.aclose()
+
+    async def _run(self, validator: ValidatorNode) -> None:
         self.states = dict(validator.driver.states)
         running = [asyncio.create_task(self.go_on()), asyncio.create_task(validator.run())]
         try:
@@ -184,15 +195,10 @@ class World:
                     done, _pending = await asyncio.wait(running, timeout=REST_S)
                     for ended in done:
                         ended.result()
-        except BaseException:
-            validator.journal.close()
-            raise
         finally:
             for unended in running:
                 unended.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            await chain.aclose()
-        return validator.journal
 
     async def _connect(self) -> Chain:
         """As often as its supervisor starts a program that reaches no node."""

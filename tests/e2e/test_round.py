@@ -127,6 +127,15 @@ def test_the_same_seed_plants_identical_bytes_and_another_seed_does_not(tmp_path
     assert first != other
 
 
+def test_judged_weights_pay_whoever_trained_and_not_who_looks_the_probes_up(tmp_path: Path) -> None:
+    """W8: by their replies alone both would be paid."""
+    report = simulate(tmp_path, "--weights", "judged", "--miners", "honest=1,lookup=1")
+    (honest,), (lookup,) = by_strategy(report, "honest"), by_strategy(report, "lookup")
+    assert (honest["outcome"], lookup["outcome"]) == ("paid", "refunded")
+    assert honest["weights_hits"] == honest["hits"]
+    assert (lookup["hits"], lookup["weights_hits"]) == (16, 0)
+
+
 def test_exit_status_is_1_when_an_honest_miner_is_not_paid(tmp_path: Path) -> None:
     """A learning rate at which nothing is learnt in one epoch: honest work, no evidence of it."""
     arguments = ("--miners", "honest=1", "--epochs", "1", "--learning-rate", "1e-9")

@@ -84,6 +84,18 @@ def test_paths_are_taken_from_where_the_file_is(folder: Path) -> None:
     assert settings.state.journal_place == folder / "state" / "journal.sqlite"
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '[model_work]\nbase_models = { tiny = "models/tiny", "org/big" = "/big" }',
+        '[model_work.base_models]\ntiny = "models/tiny"\n"org/big" = "/big"',
+    ],
+)
+def test_base_models_are_directories_by_name(folder: Path, written: str) -> None:
+    settings = loaded(folder, f"{DEV}\n{written}\n")
+    assert settings.model_work.base_models == {"tiny": folder / "models" / "tiny", "org/big": Path("/big")}
+
+
 def test_a_journal_may_be_on_a_server(folder: Path) -> None:
     settings = loaded(
         folder, DEV.replace("[generator]", 'journal = "postgresql://me:hunter2@db/touchstone"\n[generator]')
@@ -181,6 +193,8 @@ def test_production_keeps_its_floors(folder: Path) -> None:
         ("1_000", "1_000\n[miners]\nports = [443, 0]", "line 21: miners.ports[1]: Input should be greater"),
         ("1_000", '1_000\n[model_work]\nmode = "ray"', 'line 21: model_work.mode: mode "ray" and ray_address belong'),
         ("1_000", '1_000\n[model_work]\nopenai_url = "x"', "line 21: model_work.openai_url: this takes a URL"),
+        ("1_000", "1_000\n[model_work]\nmemory_bytes = 1024", "line 21: model_work.memory_bytes: Input should be gre"),
+        ("1_000", '1_000\n[model_work]\nbase_models = ["x"]', "line 21: model_work.base_models: this is a table: "),
         ('"embedded"', '" "', "line 16: generator.model: this takes a directory"),
         ("31337", "= 31337", "line 3: this is no TOML: Invalid value"),
         ("31337", '31337\n"a\\nb" = 1', "[network] has no key 'a\\nb'"),

@@ -19,8 +19,8 @@ from validator.errors import BadInput
 from validator.marks.planting import check_learnable, hash_source_data
 from validator.marks.schemes import make_scheme
 from validator.plan.spec import TrainingSpec
+from validator.plan.terms import parse_weights
 from validator.protocol import typed_data
-from validator.protocol.state import Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.protocol.wire import encode_training_file
 from validator.requests.orders import Request, SignedOrder
@@ -143,14 +143,6 @@ async def run_withdraw(*, amount: str | None, place: Place, key: PayerKey) -> No
             raise BadInput(f"the credit of {signer.address} is {describe_ether(credit_wei)}")
         await contract.withdraw(make_sender(contract, signer), wanted_wei)
     make_console().print(f"{describe_ether(wanted_wei)} withdrawn to {signer.address}")
-
-
-def parse_weights(text: str) -> Weights:
-    """BadInput for anything but the names of `Weights`."""
-    names = [weights.name.lower() for weights in Weights]
-    if text not in names:
-        raise BadInput(f"unknown --weights {text!r}: it is {', '.join(names)}")
-    return Weights[text.upper()]
 
 
 async def _sign_order(signer: LocalSigner, quote: Quote, spec: TrainingSpec, source_data_hash: Hash32) -> SignedOrder:

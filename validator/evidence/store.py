@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from validator.errors import BadInput, Fatal
+from validator.errors import BadInput, Fatal, Transient
 from validator.evidence.fields import to_hex
-from validator.files import write_whole
+from validator.files import file_error, write_whole
 from validator.protocol.commitment import keccak
 from validator.sealed_files import SealedFiles
 from validator.types import Hash32
@@ -107,6 +107,9 @@ class BundleStore:
 def _with_hash(path: Path, expected: Hash32) -> bytes | None:
     try:
         data = path.read_bytes()
-    except OSError:
+    except OSError as error:
+        found = file_error("read", path, error)
+        if isinstance(found, Transient):
+            raise found from error
         return None
     return data if keccak(data) == expected else None

@@ -93,3 +93,11 @@ def compute_availability_bond(reward_wei: Wei) -> Wei:
 
 def compute_validator_bond(reward_wei: Wei) -> Wei:
     return Wei(reward_wei * VALIDATOR_BOND_BPS // 10_000 + ANSWER_FEE_WEI)
+
+
+def parse_weights(text: str) -> Weights:
+    """BadInput for anything but the names of `Weights`."""
+    names = [weights.name.lower() for weights in Weights]
+    if text not in names:
+        raise BadInput(f"unknown --weights {text!r}: it is {', '.join(names)}")
+    return Weights[text.upper()]

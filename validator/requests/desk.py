@@ -6,7 +6,7 @@ the data first, then the request; what becomes of it is read off the tasks that 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from validator.journal.journal import RequestRow
 from validator.marks.planting import hash_source_data
 from validator.marks.schemes import make_scheme
 from validator.protocol.commitment import Row
-from validator.protocol.method import read_method
+from validator.protocol.method import Method, read_method
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.requests.dataset_store import MAX_DATASET_BYTES, DatasetKey, DatasetStore
 from validator.requests.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
@@ -50,8 +50,8 @@ class Waiting:
 class Desk:
     """Serves customers for one validator. `states` are the driver's, `model_directory` is where a task's weights lie.
 
-    `preferred` is the scheme and the number of probes where a customer does not say. `on_request` is told that there is
-    something new to plan.
+    `preferred` is the scheme and the number of probes where a customer does not say. `measure_weights` raises BadInput
+    for a base model that no weights can be checked for. `on_request` is told that there is something new to plan.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Desk:
         durations: Durations,
         min_reward_wei: int,
         preferred: tuple[str, int],
+        measure_weights: Callable[[str, Method], Awaitable[int]],
         on_request: Callable[[], None] = lambda: None,
     ) -> None:
         self._contract = contract
@@ -77,6 +78,7 @@ class Desk:
         self._durations = durations
         self._min_reward_wei = min_reward_wei
         self._preferred = preferred
+        self._measure_weights = measure_weights
         self._on_request = on_request
         self._rows: dict[Hash32, RequestRow] = {row.request_id: row for row in journal.requests()}
         self._bodies: dict[Hash32, Request] = {}
@@ -108,7 +110,7 @@ class Desk:
             raise BadInput(f"the contract {self._contract.address} opens no new tasks any more")
         check_request(request, await self._circumstances(request))
         if request.weights != Weights.NONE:
-            read_method(request.spec)
+            await self._measure_weights(request.base_model, read_method(request.spec))
         rows = await asyncio.to_thread(_read_data, data, request)
         await reveal_settled(self._store, self._index())
         await self._store.take_in(

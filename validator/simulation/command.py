@@ -17,7 +17,7 @@ from validator.logs import log_to_file
 from validator.marks.planting import check_learnable
 from validator.marks.schemes import make_scheme
 from validator.plan.spec import TrainingSpec
-from validator.plan.terms import choose_thresholds
+from validator.plan.terms import choose_thresholds, parse_weights
 from validator.simulation.display import Display
 from validator.simulation.options import (
     DEFAULT_ROWS,
@@ -44,6 +44,7 @@ def run_command(
     epochs: int,
     learning_rate: float,
     slashing: bool,
+    weights: str,
     seed: int,
     chain: str,
     funder_key_file: Path | None,
@@ -71,7 +72,7 @@ def run_command(
         chosen, data_name = default_rows(rows or DEFAULT_ROWS, seed), "generated rows"
     else:
         chosen, data_name = choose_rows(load_rows(data), rows, seed), data.name
-    thresholds = choose_thresholds(probes, slashing=slashing)
+    thresholds, returned = choose_thresholds(probes, slashing=slashing), parse_weights(weights)
     check_learnable(chosen, make_scheme(scheme), thresholds.n)
     model, model_name = _find_model(base_model)
     if json_file is not None:
@@ -84,6 +85,7 @@ def run_command(
         model=model,
         spec=TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate),
         thresholds=thresholds,
+        weights=returned,
         seed=seed,
         chain=chain,
         first_port=port,

@@ -7,6 +7,7 @@ from pathlib import Path
 from validator.errors import BadInput
 from validator.plan.spec import TrainingSpec
 from validator.protocol.commitment import Row
+from validator.protocol.state import Weights
 from validator.protocol.verdict import Thresholds
 
 DEFAULT_ROWS = 300
@@ -32,6 +33,7 @@ class SimulationOptions:
     model: str
     spec: TrainingSpec
     thresholds: Thresholds
+    weights: Weights
     seed: int
     chain: str
     first_port: int

@@ -35,6 +35,8 @@ class MinerResult:
     task_id: str
     hits: int | None
     n: int
+    weights_hits: int | None
+    """Of the returned weights, on the validator's machine; None where none came, or none were asked for."""
     p_value: float | None
     verdict: str
     outcome: str
@@ -96,11 +98,12 @@ class SimulationReport:
         table.add_column("settled in transaction", no_wrap=True, ratio=1, min_width=12)
         for miner in self.miners:
             hits = "-" if miner.hits is None else f"{miner.hits}/{miner.n}"
+            of_weights = "" if miner.weights_hits is None else f", weights {miner.weights_hits}"
             p_value = "-" if miner.p_value is None else f"{miner.p_value:.2g}"
             table.add_row(
                 miner.name,
                 miner.strategy,
-                hits,
+                hits + of_weights,
                 p_value,
                 f"[{_STYLES[miner.verdict]}]{miner.verdict if miner.hits is not None else miner.outcome}[/]",
                 _describe_money(miner),
@@ -160,6 +163,7 @@ async def build_report(
                 task_id=_hex(task_id),
                 hits=hits,
                 n=state.terms.n,
+                weights_hits=node.executor.count_weights_hits(state, planted) if state.weights_answers else None,
                 p_value=p_value,
                 verdict=_VERDICTS.get(closed.outcome, Zone.REFUNDED),
                 outcome=closed.outcome.name.lower(),

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from validator.app import ValidatorNode
 from validator.config import DEV
@@ -24,7 +24,7 @@ from validator.planting_job import plant_in
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_commitment
 from validator.protocol.events import TaskPlanned
-from validator.protocol.state import Phase, TaskState
+from validator.protocol.state import Phase, TaskState, Weights
 from validator.protocol.typed_data import OrderMessage
 from validator.simulation.display import Display
 from validator.simulation.options import SimulationOptions
@@ -35,6 +35,8 @@ from validator.weights.returned import ReturnedWeights
 
 REWARD_WEI = Wei(10**18)
 ORDER_LIFETIME_S = 86_400
+DURATIONS = replace(DEV.durations, judging_seconds=10)
+"""People wait for the refund of weights that the committee, our own validator, does not sign for."""
 PROGRESS_POLL_S = 0.5
 WITHDRAWAL_TIMEOUT_S = 15.0
 
@@ -174,7 +176,9 @@ async def _plan_task(
         max_tokens=scheme.max_tokens,
         commitment=commitment,
         spec_hash=options.spec.hash,
-        durations=DEV.durations,
+        durations=DURATIONS,
+        weights=options.weights,
+        committee=[world.validator.address] if options.weights is Weights.JUDGED else (),
         validator=world.validator.address,
         miner=world.miners[name].address,
         miner_epoch=miner.epoch,

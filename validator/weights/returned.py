@@ -52,13 +52,14 @@ class ReturnedWeights:
         limits: JobLimits = JobLimits(),  # noqa: B008
         server: LoraServer | None = None,
     ) -> None:
-        """`base_models` has the directory of each base model that specs name; others are Hugging Face ids."""
+        """`base_models` has the directories of base models by the names in specs; others are Hugging Face ids."""
         self._work = work
         self._directory = directory
         self._base_models = base_models
         self._limits = limits
         self._server = server
         self._caps: dict[tuple[str, Method], int] = {}
+        self._measuring = asyncio.Lock()
 
     def directory(self, task_id: TaskId) -> Path:
         """Where a task's weights are."""
@@ -69,7 +70,10 @@ class ReturnedWeights:
         if state.model_hash is None:
             raise Fatal("weights can be fetched only after their hash was submitted")
         method = read_method(state.planned.spec)
-        cap_bytes = await self._cap_bytes(self._base_model(state), method)
+        try:
+            cap_bytes = await self.measure(state.planned.base_model, method)
+        except BadInput as error:
+            raise Transient(str(error)) from error  # It has loaded once: nobody's fault but ours.
         return await fetch_weights(
             client, state.task_id, state.model_hash, self.directory(state.task_id), method, cap_bytes
         )
@@ -78,7 +82,7 @@ class ReturnedWeights:
         """What they answer here; MinerFault if they are no model, NoVerdict if it cannot be found out."""
         return await probe_weights(
             self._work,
-            self._base_model(state),
+            self._path(state.planned.base_model),
             self.directory(state.task_id),
             state.weights_files,
             read_method(state.planned.spec),
@@ -88,18 +92,25 @@ class ReturnedWeights:
             server=self._server,
         )
 
-    def _base_model(self, state: TaskState) -> str:
-        return self._base_models.get(state.planned.base_model, state.planned.base_model)
+    async def measure(self, base_model: str, method: Method) -> int:
+        """The most bytes of a weights file: a tenth more than base model and spec can ask for, and a header.
 
-    async def _cap_bytes(self, base_model: str, method: Method) -> int:
-        """A tenth more than the base model and the spec can ask for, and a header."""
-        if (base_model, method) not in self._caps:
-            try:
-                tensors = await self._work.run(jobs.measure, base_model, method, limits=self._limits)
-            except (WorkFailed, BadInput) as error:
-                raise Transient(f"the base model {base_model} cannot be measured: {error}") from error
-            self._caps[base_model, method] = tensors + tensors // 10 + MAX_HEADER_BYTES
+        BadInput if weights of this base model cannot be probed here, since it does not load.
+        """
+        async with self._measuring:  # Tasks that end together load it once.
+            if (base_model, method) not in self._caps:
+                try:
+                    tensors = await self._work.run(jobs.measure, self._path(base_model), method, limits=self._limits)
+                except (WorkFailed, BadInput) as error:
+                    raise BadInput(
+                        f"weights for the base model {base_model} cannot be checked here: {error}; it is a name in "
+                        "[model_work] base_models of the validator's configuration, or the id of a Hugging Face model"
+                    ) from error
+                self._caps[base_model, method] = tensors + tensors // 10 + MAX_HEADER_BYTES
         return self._caps[base_model, method]
+
+    def _path(self, base_model: str) -> str:
+        return self._base_models.get(base_model, base_model)
 
 
 async def fetch_weights(
