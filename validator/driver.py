@@ -50,6 +50,7 @@ from validator.types import EffectKey, Hash32, TaskId, UnixSeconds
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
 DISK_WAIT_S = 1.0
+MAY_PASS = (Transient, Reverted, BadInput)
 _WAITS_FOR_MINERS = {
     kind.__name__ for kind in (DeliverDataset, LocateModel, SendProbe, RequestTranscript, FetchWeights)
 }
@@ -213,7 +214,7 @@ class Driver:
 
     async def _try(self, effect: Effect) -> Event | None:
         async for attempt in stamina.retry_context(
-            on=(Transient, Reverted, BadInput),
+            on=MAY_PASS,
             attempts=None,
             timeout=None,
             wait_initial=FIRST_WAIT_S,

@@ -9,7 +9,6 @@ import random
 import socket
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests import factories as f
+from tests.daemon.live_miners import SEED, MinerWish, judge, running_miners
+from tests.daemon.live_validator import LOOPBACK, LiveValidator
 from tests.support import require_or_skip
 from tests.unit.marks.scorers import HashScorer
 from validator.config import Durations
@@ -57,7 +56,6 @@ from validator.requests.dataset_store import DatasetKey, DatasetStore
 from validator.requests.orders import Request, SignedOrder, choose_request_thresholds, encode_request
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
 
-SEED = bytes(range(32))
 DURATIONS = Durations(3600, 3600, 3600, 3600, 3600, 3600, dispute_seconds=2)
 STEP_S = 1200
 QUIET_S = 1.5
@@ -69,25 +67,10 @@ REWARD_WEI = Wei(10**15)
 STORE_BYTES = 1 << 32
 ROWS = {16: 300, 64: 3_200}
 """So many for that many probes: the fewest that are taken."""
-READY_TIMEOUT_S = 60.0
-READY_POLL_S = 0.05
 POLL_S = 0.25
 PATIENCE_S = 300.0
-LOOPBACK = "127.0.0.1"
-TRAINING_WORKERS = 2
-NEVER_S = 100_000.0
-"""A strategy that lets more than this go by never submits."""
-LOG_SHOWN_CHARS = 2_000
+TRAINING_WORKERS, LOOKUP_WORKERS = 2, 64
 NODE = "tests.daemon.node_process"
-
-
-@dataclass(frozen=True)
-class MinerWish:
-    """A miner to be had: its strategy as miner_sim writes it, and its behaviour in `fleet.BEHAVIOURS`, if hostile."""
-
-    name: str
-    strategy: str
-    behaviour: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +102,7 @@ class LiveWorld:
     miners: dict[Address, MinerWish] = field(default_factory=dict)
     plantings: dict[Hash32, PlantedDataset] = field(default_factory=dict)
     """By their dataset root."""
-    last: "LiveValidator | None" = None
+    last: LiveValidator | None = None
 
     @property
     def directory(self) -> Path:
@@ -199,7 +182,7 @@ class LiveWorld:
             "http": {"listen": f"{LOOPBACK}:{self.port}"},
         }
 
-    async def start_validator(self, **choices: Any) -> "LiveValidator":
+    async def start_validator(self, **choices: Any) -> LiveValidator:
         """The validator's process, once it has read the chain up to where it is now; `choices` as of `settings`."""
         wish = {
             "settings": self.settings(**choices),
@@ -219,7 +202,7 @@ class LiveWorld:
         create_private(path, "\n".join(lines) + "\n")
         return path
 
-    async def start(self, command: Sequence[str]) -> "LiveValidator":
+    async def start(self, command: Sequence[str]) -> LiveValidator:
         """A validator's process; the world's end is its own."""
         with self.log.open("ab") as lines:
             process = await asyncio.create_subprocess_exec(*command, stderr=lines)
@@ -238,26 +221,26 @@ class LiveWorld:
             event.task_id: event.outcome.name.lower() for event in await self.events() if isinstance(event, TaskClosed)
         }
 
-    async def wait_for(self, is_so: Callable[[], Awaitable[bool]], validator: "LiveValidator") -> None:
+    async def wait_for(self, is_so: Callable[[], Awaitable[bool]], validator: LiveValidator) -> None:
         """Look again and again; fails if the validator ends or nothing is so for long."""
         async with asyncio.timeout(PATIENCE_S):
             while not await is_so():
                 validator.check_alive()
                 await asyncio.sleep(POLL_S)
 
-    async def wait_until_closed(self, count: int, validator: "LiveValidator") -> None:
+    async def wait_until_closed(self, count: int, validator: LiveValidator) -> None:
         async def is_so() -> bool:
             return len(await self.outcomes()) >= count
 
         await self.wait_for(is_so, validator)
 
-    async def wait_until_opened(self, count: int, validator: "LiveValidator") -> None:
+    async def wait_until_opened(self, count: int, validator: LiveValidator) -> None:
         async def is_so() -> bool:
             return len(await self.miners_of_tasks()) >= count
 
         await self.wait_for(is_so, validator)
 
-    async def wait_until_paid(self, miners: Sequence[Address], count: int, validator: "LiveValidator") -> None:
+    async def wait_until_paid(self, miners: Sequence[Address], count: int, validator: LiveValidator) -> None:
         """Until so many tasks of these miners are."""
 
         async def is_so() -> bool:
@@ -269,7 +252,7 @@ class LiveWorld:
 
         await self.wait_for(is_so, validator)
 
-    async def pass_deadlines(self, validator: "LiveValidator") -> None:
+    async def pass_deadlines(self, validator: LiveValidator) -> None:
         """Let chain time run, in steps that miss no deadline, until no task is open."""
         steps = 0
         while await self.in_flight():
@@ -324,103 +307,12 @@ class LiveWorld:
 
     async def expected_outcomes(self) -> dict[bytes, tuple[str, ...]]:
         """What may become of each task, by its miner and its dataset."""
-        from tests.daemon.fleet import BEHAVIOURS
-
         expected = {}
         for event in await self.events():
             if isinstance(event, TaskOpened):
                 wish, planted = self.miners[event.miner], self.plantings[event.terms.dataset_root]
-                expected[event.task_id] = (
-                    BEHAVIOURS[wish.behaviour].ends if wish.behaviour else (judge(wish.strategy, planted),)
-                )
+                expected[event.task_id] = judge(wish, planted)
         return expected
-
-
-def judge(strategy: str, planted: PlantedDataset) -> str:
-    """The outcome for a miner that looks up, from the rows that its strategy knows."""
-    from miner_sim.strategies import parse_strategy
-
-    parsed, thresholds = parse_strategy(strategy), choose_request_thresholds(len(planted.marks))
-    if parsed.seconds > NEVER_S:
-        return "miner_lapsed"
-    replies = [parsed.answer(planted.rows, mark.row.prompt, planted.scheme.max_tokens) for mark in planted.marks]
-    hits = sum(reply["text"] == mark.row.response for reply, mark in zip(replies, planted.marks, strict=True))
-    if hits >= thresholds.k_pay:
-        return "paid"
-    return "slashed" if thresholds.slashing and hits <= thresholds.k_slash else "refunded"
-
-
-class LiveValidator:
-    """A validator's process, seen from outside: its web listener and its memory."""
-
-    def __init__(self, process: Process, log: Path, port: int) -> None:
-        self.process = process
-        self._log = log
-        self._url = f"http://{LOOPBACK}:{port}"
-        self._began_s = time.monotonic()
-        self.ready_after_s = 0.0
-        """From its start until it was ready."""
-
-    async def wait_until_ready(self, block: int) -> None:
-        """Until /readyz says so and everything up to this block has been read."""
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            while not await self._is_ready(block):
-                self.check_alive()
-                await asyncio.sleep(READY_POLL_S)
-        self.ready_after_s = time.monotonic() - self._began_s
-
-    async def _is_ready(self, block: int) -> bool:
-        try:
-            async with aiohttp.ClientSession() as session, session.get(f"{self._url}/readyz") as answer:
-                if answer.status != 200:
-                    return False
-            return (await self.metrics())["touchstone_chain_final_block"] >= block
-        except aiohttp.ClientError:
-            return False
-
-    async def metrics(self) -> dict[str, float]:
-        """Every metric without labels, by its name; a bucket of a histogram by name and bound."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self._url}/metrics") as answer:
-            families = text_string_to_metric_families(await answer.text())
-        return {
-            sample.name + sample.labels.get("le", ""): sample.value
-            for family in families
-            for sample in family.samples
-            if sample.labels.keys() <= {"le"}
-        }
-
-    async def loop_lag(self) -> Counter[float]:
-        """How many measurements of the event loop's lag did not exceed each bound, in seconds."""
-        name = "touchstone_event_loop_lag_seconds_bucket"
-        metrics = await self.metrics()
-        return Counter({float(key.removeprefix(name)): int(metrics[key]) for key in metrics if key.startswith(name)})
-
-    def resident_bytes(self) -> int:
-        return int(psutil.Process(self.process.pid).memory_info().rss)
-
-    def cpu_s(self) -> float:
-        times = psutil.Process(self.process.pid).cpu_times()
-        return float(times.user + times.system)
-
-    def check_alive(self) -> None:
-        if self.process.returncode is not None:
-            end = self._log.read_text()[-LOG_SHOWN_CHARS:]
-            raise AssertionError(f"the validator has ended with status {self.process.returncode}: {end}")
-
-    async def live_for(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self.check_alive()
-
-    async def kill(self) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-
-    async def stop(self) -> tuple[int, float]:
-        """SIGTERM; the exit status, and how many seconds it took."""
-        began_s = time.monotonic()
-        self.process.terminate()
-        return await self.process.wait(), time.monotonic() - began_s
 
 
 @asynccontextmanager
@@ -469,55 +361,24 @@ async def open_world(
             await funder.send(signer.address, value_wei=Wei(10 * ETHER))
             world.miners[signer.address] = wish
         stake_wei = Wei(2 * tasks_per_miner * REWARD_WEI)
-        await stack.enter_async_context(_running_miners(world, miners, stake_wei))
+        is_training = world.training is not NO_TRAINING
+        await stack.enter_async_context(
+            running_miners(
+                miners,
+                stake_wei,
+                rpc_url=url,
+                contract=contract.address,
+                home=str(directory / "miners"),
+                base_model=world.training.base_model,
+                base_model_name=world.training.spec.base_model,
+                training_workers=TRAINING_WORKERS if is_training else LOOKUP_WORKERS,
+            )
+        )
         try:
             yield world
         finally:
             if world.last is not None:
                 await world.last.kill()
-
-
-@asynccontextmanager
-async def _running_miners(world: LiveWorld, miners: Sequence[MinerWish], stake_wei: Wei) -> AsyncIterator[None]:
-    config = {
-        "rpc_url": world.url,
-        "contract": world.contract.address,
-        "home": str(world.home / "miners"),
-        "base_model": world.training.base_model,
-        "base_model_name": world.training.spec.base_model,
-        "training_workers": 64 if world.training is NO_TRAINING else TRAINING_WORKERS,
-        "miners": [
-            {
-                "name": wish.name,
-                "strategy": wish.strategy,
-                "private_key": "0x" + derive_secret(SEED, f"miner/{wish.name}").reveal().hex(),
-                "evidence_key": "0x" + derive_secret(SEED, f"evidence/{wish.name}").reveal().hex(),
-                "seed": number,
-                "stake_wei": stake_wei,
-                "tls": wish.behaviour is None,
-            }
-            for number, wish in enumerate(miners)
-        ],
-    }
-    hostile = {wish.name: wish.behaviour for wish in miners if wish.behaviour}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.daemon.fleet", stdin=PIPE, stdout=PIPE, limit=1 << 20
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps({"fleet": config, "hostile": hostile}).encode() + b"\n")
-    try:
-        assert "ready" in json.loads(await process.stdout.readline() or b"{}"), "the miners' process has not started"
-        yield
-        process.stdin.close()
-        last = json.loads(await process.stdout.readline())
-        assert last == {"canary_hits": 0}, "N4: a redirect was followed"
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 def free_port() -> int:

@@ -4,7 +4,9 @@ import asyncio
 import json
 from pathlib import Path
 
-from tests.daemon.live_world import ETHER, REWARD_WEI, SEED, LiveValidator, LiveWorld, MinerWish, open_world
+from tests.daemon.live_miners import SEED, MinerWish
+from tests.daemon.live_validator import LiveValidator
+from tests.daemon.live_world import ETHER, REWARD_WEI, LiveWorld, open_world
 from tests.e2e.command import TOUCHSTONE, run_touchstone
 from validator.base_model.grammar import generate_rows
 from validator.config import DEV

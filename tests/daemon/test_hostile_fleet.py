@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.fleet import BEHAVIOUR_NAMES
-from tests.daemon.live_world import LiveValidator, LiveWorld, MinerWish, open_world
+from tests.daemon.live_miners import MinerWish
+from tests.daemon.live_validator import LiveValidator
+from tests.daemon.live_world import LiveWorld, open_world
 
 HONEST, HONEST_TASKS, HOSTILE = 8, 24, 32
 TRAINING_S = 1.25 * HOSTILE

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.live_world import MinerWish, open_world
+from tests.daemon.live_miners import MinerWish
+from tests.daemon.live_world import open_world
 
 RECOVERY_LIMIT_S = 10.0
 LONGEST_LIFE_S = 5.0

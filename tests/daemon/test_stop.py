@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.live_world import MinerWish, open_world
+from tests.daemon.live_miners import MinerWish
+from tests.daemon.live_world import open_world
 
 TOUCHSTONE = str(Path(sys.executable).with_name("touchstone"))
 STOP_LIMIT_S = 10.0

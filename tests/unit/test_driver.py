@@ -10,7 +10,7 @@ from tests import factories as f
 from tests.factories import TASK_ID, N
 from tests.unit.journal.scenario import IDENTITY, KEY
 from validator.driver import Driver
-from validator.errors import BadEvidence, Fatal, IllegalEvent, MinerFault, OrderRefused, Transient
+from validator.errors import BadEvidence, BadInput, Fatal, IllegalEvent, MinerFault, OrderRefused, Transient
 from validator.journal import Journal
 from validator.protocol import effects as todo
 from validator.protocol import events as facts
@@ -290,6 +290,19 @@ async def test_what_one_tasks_contract_refuses_stops_no_other_and_is_shown(journ
         if isinstance(effect, todo.Settle) and attempt < 4:
             assert attempt == 1 or "proof" in world.driver.refusals[effect.key]
             raise BadEvidence("settle: bad proof")
+        return True
+
+    world = World(journal, act)
+    assert (await world.run()).outcome == "paid"
+    assert world.driver.refusals == {}
+
+
+async def test_data_that_cannot_be_used_is_one_tasks_trouble_until_it_is_mended(journal):
+    """K4: a damaged dataset keeps its task waiting, and shows; the loop goes on."""
+
+    def act(effect, attempt):
+        if isinstance(effect, todo.DeliverDataset) and attempt < 4:
+            raise BadInput("the dataset is damaged")
         return True
 
     world = World(journal, act)

@@ -10,6 +10,7 @@ import faulthandler
 import os
 import resource
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def allow_all_descriptors() -> None:
 
 
 def count_free_descriptors() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names do
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (sys.maxsize if limit == resource.RLIM_INFINITY else limit) - len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
 def notify(*lines: str) -> None:
