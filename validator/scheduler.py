@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from validator.child_processes import WorkerDied, WorkFailed
 from validator.config import Profile
 from validator.driver import Driver
 from validator.edges.contract import Touchstone
@@ -28,9 +29,11 @@ from validator.protocol.events import TaskPlanned
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.requests.dataset_store import DatasetStore
 from validator.requests.desk import Desk, Waiting
-from validator.types import Address, Wei
+from validator.types import Address, Hash32, Wei
 
 POLL_S = 2.0
+REST_S = 300.0
+"""Of a request that could not be planned: planting is dear, and nothing mends itself in seconds."""
 DICE_SIDES = 2**53
 
 log = structlog.get_logger(__name__)
@@ -78,6 +81,7 @@ class Scheduler:
         self._plant = plant
         self._may_begin = may_begin
         self._woken = asyncio.Event()
+        self._rests_until_s: dict[Hash32, float] = {}
         self.waits_for = ""
         """Why no task is being planned now, in words."""
 
@@ -91,7 +95,7 @@ class Scheduler:
             self._woken.clear()
             try:
                 self.waits_for = await self._turn()
-            except (Transient, BadInput) as error:
+            except Transient as error:
                 self.waits_for = str(error)
                 log.warning("no task planned", reason=self.waits_for)
             if self.waits_for:
@@ -122,11 +126,24 @@ class Scheduler:
             if (waiting.dataset.payer, waiting.dataset.source_data_hash) in busy:
                 reason = "the datasets of the requests are in use: tasks that overlap would share their marks"
                 continue
-            obstacle = await self._try(waiting)
+            obstacle = await self._try_in_turn(waiting)
             if obstacle is None:
                 return ""
             reason = obstacle
         return reason
+
+    async def _try_in_turn(self, waiting: Waiting) -> str | None:
+        """As `_try`; what is wrong with one request or its data holds up no other."""
+        now_s = asyncio.get_running_loop().time()
+        request_id = waiting.request.request_id
+        if self._rests_until_s.get(request_id, now_s) > now_s:
+            return "a request that failed is tried again later"
+        try:
+            return await self._try(waiting)
+        except (BadInput, WorkFailed, WorkerDied) as error:
+            self._rests_until_s[request_id] = now_s + REST_S
+            log.error("a request cannot be planned", request=f"0x{request_id.hex()}", reason=str(error))
+            return str(error)
 
     async def _try(self, waiting: Waiting) -> str | None:
         """Plan a task for this request; else why it has to wait."""
@@ -169,7 +186,7 @@ class Scheduler:
         promised_wei = sum(
             task.terms.miner_bond + task.terms.availability_bond
             for task in tasks
-            if task.terms.miner == address and task.phase is Phase.OPEN
+            if task.terms.miner == address and task.phase in (Phase.PLANNED, Phase.OPEN)
         )
         return make_candidate(address, Wei(onchain.stake - onchain.locked - promised_wei), tasks)
 

@@ -88,9 +88,10 @@ def validator_run(
     ] = False,
 ) -> None:
     """Run the validator until SIGTERM or Ctrl-C; exit status 0 then. Everything that matters survives any other end."""
-    from validator.operator.run import run_validator
+    with interruptible():
+        from validator.operator.run import run_validator
 
-    run_validator(config, is_history_lost=history_is_lost)
+        run_validator(config, is_history_lost=history_is_lost)
 
 
 @validator_app.command("resume")
