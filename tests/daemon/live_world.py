@@ -1,6 +1,7 @@
 """Everything around a validator that is a process of its own: anvil, the contract, funded roles, miners, requests.
 
-The validator's process may die and come back at any moment; what is here outlives it.
+The validator's process may die and come back at any moment; what is here outlives it. It is long because building
+that world, waiting for it and looking at how it ended share all its parts.
 """
 
 import asyncio
@@ -229,8 +230,17 @@ class LiveWorld:
                 await asyncio.sleep(POLL_S)
 
     async def wait_until_closed(self, count: int, validator: LiveValidator) -> None:
+        """Until so many tasks are, and the daemon has had time to notice."""
+
         async def is_so() -> bool:
             return len(await self.outcomes()) >= count
+
+        await self.wait_for(is_so, validator)
+        await validator.live_for(QUIET_S)
+
+    async def wait_until_submitted(self, count: int, validator: LiveValidator) -> None:
+        async def is_so() -> bool:
+            return sum(isinstance(event, ModelSubmitted) for event in await self.events()) >= count
 
         await self.wait_for(is_so, validator)
 

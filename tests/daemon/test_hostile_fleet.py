@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.fleet import BEHAVIOUR_NAMES
+from tests.daemon.fleet import ANSWERED_ON_CHAIN, BEHAVIOUR_NAMES, BEHAVIOURS
 from tests.daemon.live_miners import MinerWish
 from tests.daemon.live_validator import LiveValidator
 from tests.daemon.live_world import LiveWorld, open_world
 
 HONEST, HONEST_TASKS, HOSTILE = 8, 24, 32
+TRAINED = sum(BEHAVIOURS[name].ends == ANSWERED_ON_CHAIN for name in BEHAVIOUR_NAMES)
+"""Those that are hostile only after that."""
 TRAINING_S = 1.25 * HOSTILE
 """So long that each has its task before one of them has ended its own."""
 MAX_RESIDENT_BYTES = 512 << 20
@@ -39,6 +41,7 @@ async def test_hostile_miners_cost_neither_the_daemon_nor_honest_miners_anything
         await world.hand_in([16] * HONEST_TASKS)
         validator = await world.start_validator(in_flight=len(miners), per_miner=1, deny=hostile)
         await world.wait_until_paid(honest, HONEST_TASKS, validator)
+        await world.wait_until_submitted(HONEST_TASKS + TRAINED, validator)
         await figures.watch(validator, torture_s)
         await world.pass_deadlines(validator)
         await figures.end(validator)

@@ -25,7 +25,7 @@ from validator.evidence.fields import (
 )
 from validator.marks.planting import PlantedMarks
 from validator.protocol.commitment import MAX_HEAD_WORDS, MAX_PROOF_LENGTH, Row, hash_replies, keccak
-from validator.protocol.state import Answer, TaskState
+from validator.protocol.state import Answer, TaskState, Weights
 from validator.protocol.verdict import Thresholds, Verdict, Zone
 from validator.protocol.wire import strict_json
 from validator.types import Address, Hash32
@@ -36,6 +36,7 @@ MAX_BUNDLE_BYTES = 80 << 20
 MAX_MARKS = 64
 MAX_CANDIDATES = 64
 NULL_HYPOTHESIS: Final = "the model that answered is independent of the secret draws of these marks"
+NOT_HERE: Final = "not here, or not probed yet, when the task was settled"
 HIT_RATES = (0.9, 0.7, 0.5)
 """Of a miner that learnt the dataset, most of it, half of it (protocol, "Defaults"): where error rates are stated."""
 
@@ -282,13 +283,14 @@ def _rate(event: Literal["paid", "slashed"], given: str, probability: float) -> 
 
 
 def _describe_weights(state: TaskState) -> ReturnedWeights | None:
-    if not state.weights_files and state.weights_fault is None:
+    if state.terms.weights == Weights.NONE:
         return None
+    fault = NOT_HERE if state.is_waiting_for_weights else state.weights_fault
     return ReturnedWeights(
         files=tuple(
             WeightsFile(path=file.path, size_bytes=file.size_bytes, sha256=Hash32(file.sha256))
             for file in state.weights_files
         ),
         replies=tuple(map(Reply.of, state.weights_answers)),
-        fault=None if state.weights_fault is None else state.weights_fault[:512],
+        fault=None if fault is None else fault[:512],
     )

@@ -194,12 +194,12 @@ def _closed(state: TaskState, event: TaskClosed) -> Step:
 
 
 def _compare(state: TaskState) -> TaskState:
-    """Whether a paid miner's weights answer too few probes as it signed them.
+    """Whether the weights of a miner whose replies are paid for answer too few probes as it signed them.
 
     Inference is not the same to the last token everywhere; an honest miner's differs in some heads, not in a quarter.
     """
-    is_known = state.outcome == PAID and bool(state.weights_answers) and state.is_probed
-    return replace(state, is_contradicted=is_known and state.same_heads < state.terms.k_pay)
+    is_known = state.hits is not None and state.hits >= state.terms.k_pay and state.weights_answers and state.is_probed
+    return replace(state, is_contradicted=bool(is_known) and state.same_heads < state.terms.k_pay)
 
 
 def _time_passed(state: TaskState, event: TimePassed) -> Step:

@@ -67,7 +67,7 @@ class TaskState:
     weights_answers: tuple[Answer, ...] = ()
     weights_fault: str | None = None
     is_contradicted: bool = False
-    """Paid for replies that the returned weights do not give (protocol, "Returned weights")."""
+    """Its replies hit often enough to pay, and the returned weights do not give them (protocol, "Returned weights")."""
     bundle_hash: Hash32 | None = None
     onchain_replies: tuple[Hash32, ...] = ()
     hits: int | None = None

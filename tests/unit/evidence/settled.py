@@ -18,7 +18,7 @@ from validator.marks.secrets import Secrets, derive_bundle_key
 from validator.plan.terms import choose_thresholds
 from validator.protocol import typed_data
 from validator.protocol.commitment import encode_scheme, hash_commitment, hash_replies
-from validator.protocol.state import Answer, Phase, TaskState
+from validator.protocol.state import Answer, Phase, TaskState, Weights
 from validator.protocol.verdict import Thresholds, Verdict, count_hits
 from validator.types import Address
 
@@ -37,7 +37,12 @@ def planted_with(scheme: Scheme) -> PlantedDataset:
     return plant(generate_rows(300, seed=1), scheme, N, secrets=SECRETS, payer=PAYER, scorer=HashScorer())
 
 
-def settled_task(hits: int = 15, scheme: Scheme = Canary(), **changes: Any) -> TaskState:  # noqa: B008
+def settled_task(
+    hits: int = 15,
+    scheme: Scheme = Canary(),  # noqa: B008
+    weights: Weights = Weights.NONE,
+    **changes: Any,
+) -> TaskState:
     """A probed and signed task whose first `hits` replies are the marks, with text behind them."""
     planted = planted_with(scheme)
     thresholds = choose_thresholds(N, slashing=True)
@@ -60,6 +65,7 @@ def settled_task(hits: int = 15, scheme: Scheme = Canary(), **changes: Any) -> T
         max_tokens=scheme.max_tokens,
         dataset_root=planted.dataset_root,
         commitment=commitment,
+        weights=weights,
     )
     answers = tuple(
         Answer(f"\n{mark.draw.text} and then — ☂ \x01", is_cut=True)

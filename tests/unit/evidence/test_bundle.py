@@ -9,10 +9,10 @@ from eth_utils.crypto import keccak
 from tests.factories import digest
 from tests.unit.evidence.settled import SEED, SMALL_BACKDOOR, N, bundle_of, planted_with, settled_task
 from validator.errors import BadInput
-from validator.evidence.bundle import MAX_BUNDLE_BYTES, SCHEMA, Bundle
+from validator.evidence.bundle import MAX_BUNDLE_BYTES, NOT_HERE, SCHEMA, Bundle
 from validator.marks.schemes import Canary
 from validator.protocol.commitment import ModelFile, Terms
-from validator.protocol.state import Answer
+from validator.protocol.state import Answer, Weights
 
 BUNDLE = bundle_of(settled_task())
 DATA = BUNDLE.encode()
@@ -74,15 +74,23 @@ def test_what_is_written_is_read_back():
         (settled_task(answers=(None,) * N, signature=None, onchain_replies=(digest("a reply"),) * N), Canary()),
         (
             settled_task(
+                weights=Weights.DELIVERED,
                 weights_files=(ModelFile("adapter.safetensors", 7, digest("file")),),
                 weights_answers=(Answer("no", is_cut=False),) * N,
             ),
             Canary(),
         ),
-        (settled_task(weights_fault="x" * 5_000), Canary()),
+        (settled_task(weights=Weights.DELIVERED, weights_fault="x" * 5_000), Canary()),
+        (settled_task(weights=Weights.DELIVERED), Canary()),
     ):
         bundle = bundle_of(state, scheme)
         assert Bundle.parse(bundle.encode()) == bundle
+
+
+def test_weights_that_were_due_and_are_not_here_are_said_to_be_missing():
+    assert bundle_of(settled_task()).weights is None
+    missing = bundle_of(settled_task(weights=Weights.JUDGED)).weights
+    assert (missing.files, missing.replies, missing.fault) == ((), (), NOT_HERE)
 
 
 def test_no_number_is_a_float_or_needs_more_than_53_bits():

@@ -166,9 +166,8 @@ def test_figures_may_differ_in_the_last_digit_only():
 
 def test_returned_weights_are_the_submitted_files():
     files = (ModelFile("adapter.safetensors", 7, digest("file")),)
-    state = settled_task(weights_files=files, weights_answers=settled_task().answers)
-    terms = replace(BUNDLE.terms, weights=Weights.DELIVERED)
-    bundle = bundle_of(state).model_copy(update={"terms": terms})
+    answers = settled_task().answers
+    bundle = bundle_of(settled_task(weights=Weights.DELIVERED, weights_files=files, weights_answers=answers))
     assert "model" in checks(bundle), "this hash is of a served model"
     transcript = bundle.transcript.model_copy(update={"model_hash": hash_model_files(files)})
     assert "model" not in checks(bundle.model_copy(update={"transcript": transcript}))
