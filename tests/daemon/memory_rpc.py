@@ -5,8 +5,9 @@ of other makes answer to the same script, test_conformance.py compares.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from eth_utils.address import to_checksum_address
 
@@ -21,6 +22,9 @@ METHOD_NOT_FOUND = -32601
 NOBODY = "0x" + "00" * 20
 
 
+Honest: TypeAlias = Callable[[Sequence[Any]], dict[str, Any]]
+
+
 class Wire:
     """What lies between one client and the world; here nothing happens to what is on its way."""
 
@@ -29,6 +33,11 @@ class Wire:
 
     def after(self, what: str, content: Any) -> None:
         """What was asked is done: what is raised here loses the answer."""
+
+
+    def answer(self, _method: str, params: Sequence[Any], honest: Honest) -> dict[str, Any]:
+        """What comes back for a call to the node, of which `honest` knows the truth."""
+        return honest(params)
 
 
 class MemoryRpcNode(Node):
@@ -43,7 +52,7 @@ class MemoryRpcNode(Node):
         await asyncio.sleep(0)
         method, params = call["method"], call["params"]
         self._wire.before(method, params)
-        answer = self._answer(method, params)
+        answer = self._wire.answer(method, params, partial(self._answer, method))
         self._wire.after(method, params)
         return {"jsonrpc": "2.0", "id": call["id"]} | answer
 

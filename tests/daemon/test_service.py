@@ -105,6 +105,7 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(manager: socket.socket):
         ("", None, None),
         ("-1", None, None),
     ],
+    ids=["every process", "this process", "another process", "none", "empty", "nonsense"],
 )
 def test_the_interval_is_the_managers(monkeypatch: pytest.MonkeyPatch, usec: str, pid: str | None, interval_s):
     monkeypatch.delenv("WATCHDOG_PID", raising=False)

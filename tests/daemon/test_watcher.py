@@ -14,7 +14,8 @@ from prometheus_client import REGISTRY
 from tests import factories as f
 from tests.daemon import virtual_time
 from tests.daemon.memory_miner import Behaviour
-from tests.daemon.memory_node import MemoryNode, Wire, open_chain
+from tests.daemon.memory_node import MemoryNode
+from tests.daemon.memory_rpc import Honest, Wire, open_chain
 from tests.daemon.scenarios import Reorganisation
 from tests.daemon.world import SEED, World
 from tests.edges.conftest import connected
@@ -47,30 +48,27 @@ BEHAVIOURS = {
 
 
 @dataclass
-class LyingNode:
-    """The validator's view of a node: everything as it is, but for what a test makes of it."""
+class Liar(Wire):
+    """What the validator hears of a node: everything as it is, but for what a test makes of it."""
 
     node: MemoryNode
     queries: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.node, name)
-
-    def answer(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
+    def answer(self, method: str, params: Sequence[Any], honest: Honest) -> dict[str, Any]:
         if method == "eth_getLogs":
             self.queries.append(params[0])
-        return self.node.answer(method, params)
+        return honest(params)
 
 
 @dataclass
-class Forgetful(LyingNode):
+class Forgetful(Liar):
     """Leaves out three logs of ten."""
 
     dice: random.Random = field(default_factory=random.Random)
     dropped: int = 0
 
-    def answer(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
-        answer = super().answer(method, params)
+    def answer(self, method: str, params: Sequence[Any], honest: Honest) -> dict[str, Any]:
+        answer = super().answer(method, params, honest)
         if method == "eth_getLogs":
             kept = [entry for entry in answer["result"] if self.dice.random() >= 0.3]
             self.dropped += len(answer["result"]) - len(kept)
@@ -79,15 +77,15 @@ class Forgetful(LyingNode):
 
 
 @dataclass
-class Flipping(LyingNode):
+class Flipping(Liar):
     """Two machines behind a load balancer, of which one is five blocks behind."""
 
     dice: random.Random = field(default_factory=lambda: random.Random(1))
 
-    def answer(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
+    def answer(self, method: str, params: Sequence[Any], honest: Honest) -> dict[str, Any]:
         if method == "eth_getBlockByNumber" and params[0] == "latest" and self.dice.random() < 0.5:
             params = [hex(max(0, self.node.head.number - 5)), *params[1:]]
-        return super().answer(method, params)
+        return super().answer(method, params, honest)
 
 
 class Killed(Exception):
@@ -106,7 +104,7 @@ class Outage(Wire):
 
 
 def live(
-    directory: Path, *behaviours: Behaviour, view: type[LyingNode] = LyingNode, **options: Any
+    directory: Path, *behaviours: Behaviour, view: type[Liar] = Liar, **options: Any
 ) -> tuple[World, Any]:
     """One life of a validator that sees the world through `view`; the world afterwards, and the view."""
     clock = virtual_time.Clock()
@@ -114,7 +112,7 @@ def live(
     async def main() -> tuple[World, Any]:
         world = await World.create(behaviours or (Behaviour(),), directory, clock, Wire())
         seen = view(world.node, **options)
-        world.node = seen  # type: ignore[assignment]  # the miners keep theirs
+        world.wire = seen  # The miners keep theirs.
         (await world.live()).close()
         return world, seen
 
@@ -175,8 +173,8 @@ def test_a_restart_goes_on_where_the_journal_was_left(tmp_path: Path) -> None:
     async def main() -> None:
         world = await World.create([Behaviour(training_s=5.0)], tmp_path, clock, Wire())
         node = world.node
-        first = LyingNode(node)
-        world.node = first  # type: ignore[assignment]
+        first = Liar(node)
+        world.wire = first
 
         def die(state: Any) -> None:
             if state.phase is Phase.ACCEPTED:
@@ -188,8 +186,8 @@ def test_a_restart_goes_on_where_the_journal_was_left(tmp_path: Path) -> None:
         await world.be_without_validator(8.0)
         world.move_to(move(tmp_path))
         world.on_change = lambda _state: None
-        second = LyingNode(node)
-        world.node = second  # type: ignore[assignment]
+        second = Liar(node)
+        world.wire = second
         journal = open_journal(world)
         cursor = journal.cursor()
         journal.close()
