@@ -34,7 +34,6 @@ class Wire:
     def after(self, what: str, content: Any) -> None:
         """What was asked is done: what is raised here loses the answer."""
 
-
     def answer(self, _method: str, params: Sequence[Any], honest: Honest) -> dict[str, Any]:
         """What comes back for a call to the node, of which `honest` knows the truth."""
         return honest(params)

@@ -103,9 +103,7 @@ class Outage(Wire):
             raise ChainUnreachable("no answer")
 
 
-def live(
-    directory: Path, *behaviours: Behaviour, view: type[Liar] = Liar, **options: Any
-) -> tuple[World, Any]:
+def live(directory: Path, *behaviours: Behaviour, view: type[Liar] = Liar, **options: Any) -> tuple[World, Any]:
     """One life of a validator that sees the world through `view`; the world afterwards, and the view."""
     clock = virtual_time.Clock()
 
