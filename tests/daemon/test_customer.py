@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 
 from tests.daemon.live_miners import SEED, MinerWish
-from tests.daemon.live_validator import LiveValidator
-from tests.daemon.live_world import ETHER, REWARD_WEI, LiveWorld, open_world
+from tests.daemon.live_world import ETHER, REWARD_WEI, open_world
 from tests.e2e.command import TOUCHSTONE, run_touchstone
 from validator.base_model.grammar import generate_rows
 from validator.config import DEV
@@ -17,23 +16,14 @@ from validator.plan.terms import compute_fee
 from validator.protocol.wire import encode_training_file
 
 
-def write_config(world: LiveWorld) -> Path:
-    """The settings of a live world as an operator's file."""
-    path = world.home / "touchstone.toml"
-    tables = world.settings(in_flight=2, per_miner=1)
-    path.write_text(
-        "".join(
-            f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-            for table, values in tables.items()
-        )
-    )
-    return path
-
-
 async def test_a_request_is_planted_served_and_paid_and_its_marks_are_not_used_again_unasked(tmp_path: Path) -> None:
     """D5, V10; complaint 16, and 22: all of it runs on one machine, against a fresh chain."""
-    async with open_world(tmp_path, [MinerWish("honest", "lookup")], DEV.durations, tasks=2) as world:
-        config, data, key = write_config(world), tmp_path / "data.jsonl", tmp_path / "payer.key"
+    async with open_world(tmp_path, [MinerWish("honest", "lookup")], tasks=2, durations=DEV.durations) as world:
+        config, data, key = (
+            world.write_config(in_flight=2, per_miner=1),
+            tmp_path / "data.jsonl",
+            tmp_path / "payer.key",
+        )
         create_private(key, derive_secret(SEED, "payer").reveal().hex() + "\n")
         data.write_bytes(encode_training_file(generate_rows(300, seed=1)))
 
@@ -53,7 +43,7 @@ async def test_a_request_is_planted_served_and_paid_and_its_marks_are_not_used_a
             return all(view["stage"] == "paid" for view in shown)
 
         command = [str(TOUCHSTONE), "validator", "run", "--config", str(config)]
-        validator = await LiveValidator.start(command, world.log, world.port)
+        validator = await world.start(command)
         await validator.wait_until_ready(0)
         before_wei = await world.contract.credits_wei(world.payer.address)
         await submit("--attempts", "2")

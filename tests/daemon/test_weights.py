@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.daemon.live_world import (
     DURATIONS,
@@ -28,7 +29,7 @@ from validator.control.client import ControlClient
 from validator.edges.contract import TaskClosed, TaskOpened, TaskSettled
 from validator.edges.key_files import create_private
 from validator.edges.keys import derive_secret
-from validator.evidence.bundle import Bundle
+from validator.evidence.bundle import NOT_HERE, Bundle
 from validator.evidence.check import check_bundle
 from validator.marks.schemes import make_scheme
 from validator.plan.spec import TrainingSpec
@@ -207,7 +208,7 @@ async def test_delivered_weights_reach_the_customer_and_contradict_whoever_looke
         other, withheld = [(await Evidence.fetch(name, world, validator)).bundle for name in ("other", "withholds")]
         assert other.weights is not None
         assert "not the submitted ones" in (other.weights.fault or "")
-        assert withheld.weights is None
+        assert (withheld.weights.files, withheld.weights.fault) == ((), NOT_HERE)
         assert await fetch_as_customer(honest.bundle.task_id, world) == made_by("honest", world)
 
         await validator.stop()
@@ -227,6 +228,7 @@ async def is_short_of_miners(world: LiveWorld) -> bool:
         return (await daemon.status())["waits_for"] == "no miner is free that has enough stake"
 
 
+@pytest.mark.soak  # A minute; a share is in tests/e2e/test_round.py.
 async def test_judged_weights_are_paid_if_they_hit_and_refunded_if_only_the_replies_do(tmp_path: Path) -> None:
     """W8, C2: the validator is the committee, and nobody loses stake over bytes that it did not sign."""
     miners = [MinerWish("honest", "honest"), MinerWish("lookup", "lookup")]

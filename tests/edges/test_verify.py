@@ -110,5 +110,5 @@ async def test_a_transaction_that_created_something_else_proves_nothing(embedded
     other, receipt = await deployed(embedded_chain, install(b"\0"))
     (finding,) = (await verified(embedded_chain, contract.address, receipt.tx_hash)).findings
     assert f"created {other}, not {contract.address}" in finding
-    with pytest.raises(Transient, match="has no transaction"):
+    with pytest.raises(Transient, match="there is no transaction"):
         await verified(embedded_chain, contract.address, Hash32(b"\1" * 32))
