@@ -176,7 +176,7 @@ class World:
             validator = self._start_validator(chain)
             try:
                 await self._run(validator)
-            except BaseException:
+            except BaseException:  # boundary: however the life ends, its files are given back
                 validator.journal.close()
                 raise
             return validator.journal
