@@ -200,6 +200,7 @@ class LiveWorld:
         lines = []
         for table, values in self.settings(**choices).items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        path.unlink(missing_ok=True)
         create_private(path, "\n".join(lines) + "\n")
         return path
 

@@ -140,7 +140,7 @@ def test_every_task_ends_although_three_events_of_ten_are_lost(
     world, seen = live(tmp_path, *BEHAVIOURS.values(), view=Forgetful, dice=random.Random(seed))
     assert virtual_time.run(outcomes(world)) == list(BEHAVIOURS)
     assert all(state.phase is Phase.CLOSED for state in world.states.values())
-    assert seen.dropped > 10
+    assert seen.dropped > 0
     assert missed() > before
 
 

@@ -21,7 +21,6 @@ from tests.daemon.live_world import (
     Training,
     open_world,
 )
-from tests.daemon.test_customer import write_config
 from tests.e2e.command import run_touchstone
 from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.base_model.grammar import generate_rows
@@ -139,7 +138,7 @@ class Evidence:
 
 async def fetch_as_customer(task_id: TaskId, world: LiveWorld) -> dict[str, bytes]:
     """The files that `touchstone task fetch` brings for the request of this task."""
-    config, target = write_config(world), world.home / "fetched"
+    config, target = world.write_config(in_flight=2, per_miner=1), world.home / "fetched"
     listed = await asyncio.to_thread(run_touchstone, "task", "list", "--json", "-", "--config", config)
     (request,) = [view for view in json.loads(listed.stdout) if view["tasks"][0]["task_id"] == f"0x{task_id.hex()}"]
     fetched = await asyncio.to_thread(
@@ -156,9 +155,8 @@ async def submit_as_customer(world: LiveWorld, number: int) -> dict[str, Any]:
     create_private(key, derive_secret(SEED, "payer").reveal().hex() + "\n")
     options = asdict(SPEC) | {"reward": "0.001", "weights": "delivered", "payer-key-file": key, "json": answer}
     pairs = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    submitted = await asyncio.to_thread(
-        run_touchstone, "task", "submit", data, *pairs, "--yes", "--config", write_config(world)
-    )
+    config = world.write_config(in_flight=2, per_miner=1)
+    submitted = await asyncio.to_thread(run_touchstone, "task", "submit", data, *pairs, "--yes", "--config", config)
     assert submitted.returncode == 0, submitted.stderr
     request: dict[str, Any] = json.loads(answer.read_text())
     return request
