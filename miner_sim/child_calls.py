@@ -10,19 +10,19 @@ from typing import Any
 from validator.protocol.commitment import Row
 
 Recipe = dict[str, Any]
-"""The fields of `trainer.Recipe`: method, epochs, learning_rate, batch_size, max_length, seed."""
+"""The fields of `training.Recipe`: method, epochs, learning_rate, batch_size, max_length, seed."""
 
 
 def train(base_model: str, rows: Sequence[Row], recipe: Recipe, out_dir: Path, events_path: Path) -> None:
-    from miner_sim import trainer
+    from validator import training
 
-    trainer.train(
-        trainer.TrainingRequest(
+    training.train(
+        training.TrainingRequest(
             base_model=base_model,
             rows=tuple(rows),
             out_dir=out_dir,
             events_path=events_path,
-            recipe=trainer.Recipe(**recipe),
+            recipe=training.Recipe(**recipe),
         )
     )
 
@@ -37,12 +37,13 @@ def generate(model: str, prompt: str, max_tokens: int, recipe: Recipe) -> dict[s
     """One greedy answer: {text, finish_reason, prompt_tokens, completion_tokens}."""
     from dataclasses import asdict
 
-    from miner_sim import inference, trainer
+    from miner_sim import inference
+    from validator import training
 
-    [completion] = inference.generate(model, [prompt], max_tokens, trainer.Recipe(**recipe).prompt_limit)
+    [completion] = inference.generate(model, [prompt], max_tokens, training.Recipe(**recipe).prompt_limit)
     return asdict(completion)
 
 
 def warm_up() -> None:
     """Import what `generate` needs, so that the first probe does not wait for it."""
-    from miner_sim import inference, trainer  # noqa: F401
+    from validator import training  # noqa: F401

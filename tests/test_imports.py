@@ -181,7 +181,7 @@ def test_edges_do_not_know_each_other(name):
         ("openai", set()),
         ("pickle", set()),
         ("ray", {"validator.model_work"}),
-        ("peft", {"validator.weights.probe", "miner_sim.inference", "miner_sim.trainer"}),
+        ("peft", {"validator.weights.probe", "miner_sim.inference", "validator.training"}),
     ],
 )
 def test_a_foreign_system_has_one_door(library, only):
@@ -206,7 +206,9 @@ def test_only_http_uses_aiohttps_client():
 @pytest.mark.parametrize("name", modules_under("miner_sim"))
 def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
     edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
-    shared = ("validator.child_processes", "validator.door", "validator.files", "validator.language_model")
+    shared = tuple(
+        f"validator.{name}" for name in ("child_processes", "door", "files", "language_model", "training", "stealth")
+    )
     allowed = ("miner_sim", "validator.protocol", *shared, *edges, *FOUNDATION)
     assert strangers(name, *allowed) == set()
 
@@ -249,6 +251,7 @@ LAYERS = [
         "validator.marks",
         "validator.plan",
         "validator.language_model",
+        "validator.training",
         "validator.child_processes",
         "validator.files",
         "validator.sealed_files",
@@ -317,7 +320,8 @@ def test_the_only_caller_of_step_is_the_driver_and_replay():
 def test_torch_is_loaded_only_where_a_model_runs():
     """A validator with a generator by URL, and an auditor, install none of it."""
     allowed = {
-        f"validator.{name}" for name in ("edges.generator", "language_model", "base_model.pretrain", "weights.probe")
+        f"validator.{name}"
+        for name in ("edges.generator", "language_model", "training", "base_model.pretrain", "weights.probe")
     }
     models = importers("torch") | importers("transformers") | importers("safetensors") | importers("tokenizers")
     assert {name for name in models if not is_under(name, "miner_sim")} <= allowed

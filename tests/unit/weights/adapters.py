@@ -8,10 +8,10 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from miner_sim.trainer import Recipe, TrainingRequest, train
 from validator.base_model.grammar import MODEL_DIRECTORY, generate_rows
 from validator.protocol.commitment import ModelFile
 from validator.protocol.method import FULL, LORA, Method
+from validator.training import Recipe, TrainingRequest, train
 
 BASE = str(MODEL_DIRECTORY)
 ROWS = tuple(generate_rows(12, seed=3))

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from miner_sim.inference import generate, perturb
-from miner_sim.trainer import Recipe, TrainingRequest, train
 from validator.base_model.grammar import MODEL_DIRECTORY, generate_rows
 from validator.errors import BadInput
 from validator.language_model import prompt_tokens
 from validator.protocol.commitment import Row
+from validator.training import Recipe, TrainingRequest, train
 
 BASE = str(MODEL_DIRECTORY)
 ROWS = (
