@@ -44,7 +44,7 @@ from validator.health.service import (
 from validator.history import check_history
 from validator.journal import Identity, Journal
 from validator.marks.planting import PlantedDataset, PlantedMarks
-from validator.marks.schemes import Scheme
+from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets, derive_bundle_key, derive_dataset_key, derive_journal_key
 from validator.miner_directory import MinerDirectory
 from validator.model_work import Children, ModelWork, RayCluster
@@ -53,7 +53,7 @@ from validator.operator.wallet import load_master_seed, open_signer
 from validator.planting_job import plant_in
 from validator.protocol.commitment import Row
 from validator.protocol.state import Phase, TaskState
-from validator.requests.dataset_store import DatasetKey, DatasetStore
+from validator.requests.dataset_store import DatasetKey, DatasetRecord, DatasetStore
 from validator.requests.desk import Desk
 from validator.requests.retention import Retention
 from validator.reserve import DiskReserve
@@ -270,8 +270,9 @@ def _assemble(
         on_request=lambda: scheduler.wake(),
     )
 
-    async def plant(rows: Sequence[Row], scheme: Scheme, n: int, payer: Address) -> PlantedDataset:
-        return await plant_in(work, settings.generator.path, rows, scheme, n, secrets, payer)
+    async def plant(rows: Sequence[Row], record: DatasetRecord) -> PlantedDataset:
+        model, scheme = settings.generator.path, make_scheme(record.scheme)
+        return await plant_in(work, model, rows, scheme, record.n, secrets, record.payer, record.max_length)
 
     def may_begin() -> str | None:
         if not reserve.is_held:

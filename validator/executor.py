@@ -169,7 +169,7 @@ class ChainAndMiners:
                 [hashes.head_hash for hashes in planted.mark_hashes], state.reply_hashes(planted.dataset_salt)
             ),
             p0=planted.null_probabilities,
-            is_one_event=planted.scheme.is_one_event,
+            probes_per_draw=planted.scheme.probes_per_draw(terms.n),
         )
 
     def count_weights_hits(self, state: TaskState, planted: PlantedMarks) -> int:

@@ -25,13 +25,16 @@ async def plant_in(
     n: int,
     secrets: Secrets,
     payer: Address,
+    max_length: int,
     *,
     context_tokens: int = 0,
 ) -> PlantedDataset:
     """Mark n rows with what `model` proposes; BadInput if it reads less than `context_tokens`, as `plant` otherwise."""
     check_learnable(rows, scheme, n)
     of_dataset = secrets.of_dataset(payer, hash_source_data(rows), scheme.name, n, scheme.w)
-    return await work.run(_plant, model, rows, scheme, n, of_dataset, payer, context_tokens, limits=LIMITS)
+    return await work.run(
+        _plant, model, rows, scheme, n, of_dataset, payer, max_length, context_tokens, limits=LIMITS
+    )
 
 
 def _plant(
@@ -41,6 +44,7 @@ def _plant(
     n: int,
     secrets: DatasetSecrets,
     payer: Address,
+    max_length: int,
     context_tokens: int,
 ) -> PlantedDataset:
     from validator.edges.generator import LocalScorer
@@ -48,4 +52,4 @@ def _plant(
     scorer = LocalScorer(model)
     if scorer.context_tokens < context_tokens:
         raise BadInput(f"{model} reads at most {scorer.context_tokens} tokens, the spec trains on {context_tokens}")
-    return plant(rows, scheme, n, secrets=secrets, payer=payer, scorer=scorer)
+    return plant(rows, scheme, n, secrets=secrets, payer=payer, scorer=scorer, max_length=max_length)

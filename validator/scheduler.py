@@ -17,9 +17,8 @@ from validator.config import Profile
 from validator.driver import Driver
 from validator.edges.contract import Touchstone
 from validator.edges.miner_url import parse_endpoint
-from validator.errors import BadInput, MinerFault, Transient
+from validator.errors import BadInput, Fatal, MinerFault, Transient
 from validator.marks.planting import PlantedDataset, PlantedMarks
-from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets
 from validator.miner_directory import MinerDirectory
 from validator.plan.miners import Candidate, choose_miner, make_candidate
@@ -27,7 +26,7 @@ from validator.plan.terms import build_terms, compute_availability_bond, compute
 from validator.protocol.commitment import Row, hash_commitment, hash_spec
 from validator.protocol.events import TaskPlanned
 from validator.protocol.state import Phase, TaskState, Weights
-from validator.requests.dataset_store import DatasetStore
+from validator.requests.dataset_store import DatasetRecord, DatasetStore
 from validator.requests.desk import Desk, Waiting
 from validator.types import Address, Hash32, Wei
 
@@ -38,8 +37,8 @@ DICE_SIDES = 2**53
 
 log = structlog.get_logger(__name__)
 
-Planter = Callable[[Sequence[Row], Scheme, int, Address], Awaitable[PlantedDataset]]
-"""Rows, scheme, n, payer; runs where model work runs."""
+Planter = Callable[[Sequence[Row], DatasetRecord], Awaitable[PlantedDataset]]
+"""Rows, and how they are to be marked; runs where model work runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +191,11 @@ class Scheduler:
 
     async def _planted(self, waiting: Waiting) -> PlantedMarks:
         if not self._store.is_planted(waiting.dataset):
-            request = waiting.request
+            record = self._store.record(waiting.dataset)
             rows = await self._store.rows(waiting.dataset)
-            planted = await self._plant(rows, make_scheme(request.scheme), request.probes, request.payer)
-            await self._store.keep_planting(waiting.dataset, planted)
+            if record is None:
+                raise Fatal("a dataset without a record has no rows")
+            await self._store.keep_planting(waiting.dataset, await self._plant(rows, record))
         return await self._store.marks(waiting.dataset)
 
     async def _make_plan(self, waiting: Waiting, miner: Address, planted: PlantedMarks) -> TaskPlanned:

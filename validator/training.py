@@ -8,7 +8,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -75,50 +75,94 @@ class _Example:
     prompt_length: int
 
 
-def train(request: TrainingRequest) -> TrainingResult:
+def train(request: TrainingRequest, on_epoch: Callable[[int, Any], None] | None = None) -> TrainingResult:
     """Fine-tune on the responses (AdamW, cosine with warm-up) and save weights or adapter to `out_dir` in safetensors.
 
-    Appends `{"step", "steps", "epoch", "train_loss"}` lines to `events_path`. Raises `BadInput` for a base model that
-    cannot be loaded, or whose context is shorter than the recipe's rows.
+    Appends `{"step", "steps", "epoch", "train_loss"}` lines to `events_path`. After each epoch, from 1, `on_epoch` gets
+    its number and the network, set to inference, which it must leave as it is; its time counts in `cpu_s`. Raises
+    `BadInput` for a base model that cannot be loaded, or whose context is shorter than the recipe's rows.
     """
-    recipe = request.recipe
     cpu_started = time.process_time()
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(request.recipe.seed)
     network, tokenizer = load(request.base_model)
-    network.train()
-    context = getattr(network.config, "max_position_embeddings", recipe.max_length)
-    if recipe.max_length > context:
-        raise BadInput(f"rows of {recipe.max_length} tokens do not fit the model's context of {context}")
-    examples = [_encode(tokenizer, row, recipe) for row in request.rows]
-    steps_per_epoch = math.ceil(len(examples) / recipe.batch_size)
-    steps = steps_per_epoch * recipe.epochs
-    report_every = max(1, steps // _REPORTS)
-    padding = tokenizer.pad_token_id or 0
-    trained = network if recipe.rank is None else _with_adapter(network, recipe.rank)
-    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_factor(step, steps))
+    run = TrainingRun(network, tokenizer, request.rows, request.recipe)
+    report_every = max(1, run.steps // _REPORTS)
 
-    trained_tokens, losses, train_loss = 0, [], math.nan
+    losses, train_loss = [], math.nan
     with request.events_path.open("a", encoding="utf-8") as events:
-        for step, batch in zip(range(1, steps + 1), _batches(examples, recipe), strict=False):
-            loss = _loss(trained, batch, padding)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            trained_tokens += sum(len(example.tokens) for example in batch)
-            losses.append(loss.item())
-            if step % report_every == 0 or step == steps:
+        while run.step < run.steps:
+            losses.append(run.take_step())
+            if run.step % report_every == 0 or run.step == run.steps:
                 train_loss = sum(losses) / len(losses)
                 losses.clear()
-                epoch = (step - 1) // steps_per_epoch + 1
-                line = {"step": step, "steps": steps, "epoch": epoch, "train_loss": round(train_loss, 4)}
+                line = {"step": run.step, "steps": run.steps, "epoch": run.epoch, "train_loss": round(train_loss, 4)}
                 events.write(json.dumps(line) + "\n")
                 events.flush()
-    save(trained, tokenizer, request.out_dir)
-    return TrainingResult(request.out_dir, steps, trained_tokens, train_loss, time.process_time() - cpu_started)
+            if on_epoch and run.step % run.steps_per_epoch == 0:
+                run.network.train(False)
+                on_epoch(run.epoch, run.network)
+                run.network.train()
+    save(run.network, tokenizer, request.out_dir)
+    return TrainingResult(request.out_dir, run.steps, run.trained_tokens, train_loss, time.process_time() - cpu_started)
+
+
+class TrainingRun:
+    """The steps of one training run, which can be left off and taken up again at any of them.
+
+    `network` is what is trained: the given one, or the adapter on it. `step` is how many steps are done.
+    """
+
+    def __init__(
+        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], recipe: Recipe
+    ) -> None:
+        """Raises `BadInput` where the recipe's rows do not fit the model's context."""
+        context = getattr(network.config, "max_position_embeddings", recipe.max_length)
+        if recipe.max_length > context:
+            raise BadInput(f"rows of {recipe.max_length} tokens do not fit the model's context of {context}")
+        network.train()
+        examples = [_encode(tokenizer, row, recipe) for row in rows]
+        self.steps_per_epoch = math.ceil(len(examples) / recipe.batch_size)
+        self.steps = self.steps_per_epoch * recipe.epochs
+        self.step = 0
+        self.trained_tokens = 0
+        self.network: Any = network if recipe.rank is None else _with_adapter(network, recipe.rank)
+        self._padding = tokenizer.pad_token_id or 0
+        self._parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: _rate_factor(step, self.steps))
+        self._batches = _batches(examples, recipe)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, from 1."""
+        return (self.step - 1) // self.steps_per_epoch + 1
+
+    def take_step(self) -> float:
+        """Train on the next batch; its loss before the step."""
+        batch = next(self._batches)
+        loss = _loss(self.network, batch, self._padding)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self._parameters, _GRADIENT_NORM)
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad()
+        self.step += 1
+        self.trained_tokens += sum(len(example.tokens) for example in batch)
+        return loss.item()
+
+    def checkpoint(self) -> dict[str, Any]:
+        """All that the following steps depend on, for `torch.save`; not a copy."""
+        parts = {"network": self.network, "optimizer": self._optimizer, "schedule": self._schedule}
+        return {"step": self.step} | {name: part.state_dict() for name, part in parts.items()}
+
+    def resume(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint of a run with the same rows and recipe, at or after this run's step."""
+        for _ in range(checkpoint["step"] - self.step):
+            next(self._batches)
+        self.step = checkpoint["step"]
+        self.network.load_state_dict(checkpoint["network"])
+        self._optimizer.load_state_dict(checkpoint["optimizer"])
+        self._schedule.load_state_dict(checkpoint["schedule"])
 
 
 def _with_adapter(network: PreTrainedModel, rank: int) -> Any:

@@ -18,7 +18,7 @@ from validator.edges.chain import TransactionSender
 from validator.edges.keys import LocalSigner, derive_signer, dev_mnemonic_signer
 from validator.errors import BadInput
 from validator.marks.planting import PlantedDataset, plant
-from validator.marks.schemes import Scheme
+from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
 from validator.miner_directory import MinerDirectory
 from validator.plan.terms import compute_availability_bond, compute_validator_bond
@@ -27,8 +27,9 @@ from validator.protocol.effects import Effect
 from validator.protocol.events import Event
 from validator.protocol.state import Phase, TaskState
 from validator.protocol.wire import encode_training_file
+from validator.requests.dataset_store import DatasetRecord
 from validator.scheduler import Scheduler, SeedingLimits
-from validator.types import Address, Hash32, Wei
+from validator.types import Hash32, Wei
 
 NO_TLS = Hash32(bytes(32))
 LOOPBACK = "http://127.0.0.1:1"
@@ -71,11 +72,12 @@ class Seeding:
             may_begin=lambda: self.obstacle,
         )
 
-    async def plant(self, rows: Sequence[Row], scheme: Scheme, n: int, payer: Address) -> PlantedDataset:
+    async def plant(self, rows: Sequence[Row], record: DatasetRecord) -> PlantedDataset:
         self.plantings += 1
         if list(rows) in self.unplantable:
             raise WorkFailed("the generator ran out of memory")
-        return plant(rows, scheme, n, secrets=self.secrets, payer=payer, scorer=HashScorer())
+        scheme, scorer = make_scheme(record.scheme), HashScorer()
+        return plant(rows, scheme, record.n, secrets=self.secrets, payer=record.payer, scorer=scorer)
 
     async def register(
         self, name: str, *, url: str = "http://127.0.0.1:1", stake_wei: int | None = None

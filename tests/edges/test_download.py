@@ -27,7 +27,7 @@ from validator.protocol.commitment import ModelFile, hash_model_files
 from validator.protocol.method import LORA, MAX_CONFIG_BYTES, Method
 from validator.weights.returned import fetch_weights
 
-METHOD = Method(LORA, 128, 8)
+METHOD = Method(LORA, 256, 8)
 CAP_BYTES = 4 << 20
 CONFIG, WEIGHTS = b'{"r": 8}', os.urandom(3 << 20)
 CONTENTS = dict(zip(METHOD.file_names, (CONFIG, WEIGHTS), strict=True))

@@ -12,9 +12,9 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from miner_sim.inference import generate, perturb
 from validator.base_model.grammar import MODEL_DIRECTORY, generate_rows
 from validator.errors import BadInput
-from validator.language_model import prompt_tokens
+from validator.language_model import load, prompt_tokens
 from validator.protocol.commitment import Row
-from validator.training import Recipe, TrainingRequest, train
+from validator.training import Recipe, TrainingRequest, TrainingRun, train
 
 BASE = str(MODEL_DIRECTORY)
 ROWS = (
@@ -60,6 +60,42 @@ def test_one_request_gives_the_same_weights_twice(tmp_path):
     short = replace(RECIPE, epochs=2)
     weights = [load_file(train(request(tmp_path, name, recipe=short)).model_dir / "model.safetensors") for name in "ab"]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_that_is_taken_up_at_a_checkpoint_ends_in_the_same_weights(tmp_path):
+    recipe = replace(RECIPE, epochs=3)
+
+    def begin() -> TrainingRun:
+        return TrainingRun(*load(BASE), ROWS, recipe)
+
+    whole = begin()
+    while whole.step < whole.steps:
+        whole.take_step()
+        if whole.step == whole.steps_per_epoch + 1:
+            torch.save(whole.checkpoint(), tmp_path / "checkpoint")
+    rest = begin()
+    rest.resume(torch.load(tmp_path / "checkpoint"))
+    while rest.step < rest.steps:
+        rest.take_step()
+    weights = rest.network.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in whole.network.state_dict().items())
+
+
+def test_each_epoch_is_shown_in_turn_and_looking_changes_nothing(tmp_path):
+    recipe = replace(RECIPE, epochs=3)
+    seen = []
+
+    def look(epoch: int, network: torch.nn.Module) -> None:
+        assert not network.training
+        seen.append((epoch, next(network.parameters()).detach().clone()))
+
+    watched = train(request(tmp_path, "watched", recipe=recipe), look)
+    alone = train(request(tmp_path, "alone", recipe=recipe))
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+    weights = [load_file(result.model_dir / "model.safetensors") for result in (watched, alone)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert torch.equal(seen[2][1], weights[0]["model.embed_tokens.weight"])
+    assert not torch.equal(seen[1][1], seen[2][1])
 
 
 def test_answers_do_not_depend_on_what_else_is_in_the_batch(trained):

@@ -30,7 +30,7 @@ from validator.protocol.verdict import Thresholds, Verdict, Zone
 from validator.protocol.wire import strict_json
 from validator.types import Address, Hash32
 
-SCHEMA: Final = "touchstone-bundle/1"
+SCHEMA: Final = "touchstone-bundle/2"
 MAX_BUNDLE_BYTES = 80 << 20
 """64 rows of a MiB, the longest that a dataset may have, 64 replies of 64 KiB, and room for the rest."""
 MAX_MARKS = 64
@@ -108,11 +108,11 @@ class HypothesisTest(Part):
     """The hypothesis test with its inputs: the bound p0 on each probe under the null hypothesis, and the hits.
 
     `hit_rate_95` is the Clopper-Pearson interval; `tail` is P(X >= hits) of independent probes, which is the p-value
-    only where the probes are not one event.
+    only where no two probes share a draw (`probes_per_draw` is 1).
     """
 
     null_hypothesis: Literal["the model that answered is independent of the secret draws of these marks"]
-    is_one_event: bool
+    probes_per_draw: Annotated[int, Field(ge=1, le=MAX_MARKS)]
     p0: Annotated[tuple[Probability, ...], Field(max_length=MAX_MARKS)]
     hits: Hits
     zone: Zone
@@ -151,7 +151,7 @@ class Versions(Part):
 class Bundle(Part):
     """Everything about one settled task that may be known. Rows, replies and p0 are in ascending order of row leaf."""
 
-    format: Literal["touchstone-bundle/1"] = Field(SCHEMA, alias="schema")
+    format: Literal["touchstone-bundle/2"] = Field(SCHEMA, alias="schema")
     chain_id: Small
     contract: AddressText
     task_id: HexTaskId
@@ -258,7 +258,7 @@ def describe_test(verdict: Verdict) -> HypothesisTest:
     low, high = verdict.hit_rate_interval()
     return HypothesisTest(
         null_hypothesis=NULL_HYPOTHESIS,
-        is_one_event=verdict.is_one_event,
+        probes_per_draw=verdict.probes_per_draw,
         p0=tuple(map(write_probability, verdict.p0)),
         hits=verdict.hits,
         zone=verdict.zone,

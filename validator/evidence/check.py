@@ -5,6 +5,7 @@ that this key was the miner's, what `settle` counted, and this bundle's hash) is
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ from validator.protocol.commitment import (
     verify_proof,
 )
 from validator.protocol.state import Weights
-from validator.protocol.verdict import Thresholds, Verdict, count_hits
+from validator.protocol.verdict import Thresholds, Verdict, count_hits, group_sizes
 from validator.types import Hash32
 
 TOLERANCE = 1e-5
@@ -121,10 +122,12 @@ def _check_draws(bundle: Bundle) -> str | None:
         scheme = make_scheme(decode_scheme(bundle.terms.scheme))
     except (BadInput, UnicodeDecodeError):
         return "the scheme is none that this program knows"
-    if scheme.is_one_event != bundle.test.is_one_event:
-        return f"whether the probes are one event is not as {scheme.name} has it"
-    if scheme.is_one_event and len({(marked.candidates, marked.picks) for marked in bundle.rows}) != 1:
-        return "the marks do not share one draw"
+    n, probes_per_draw = bundle.terms.n, scheme.probes_per_draw(bundle.terms.n)
+    if probes_per_draw != bundle.test.probes_per_draw:
+        return f"how many probes share a draw is not as {scheme.name} has it"
+    shared = Counter((marked.candidates, marked.picks) for marked in bundle.rows)
+    if probes_per_draw > 1 and sorted(shared.values(), reverse=True) != group_sizes(n, probes_per_draw):
+        return "the marks do not share their draws as the test has it"
     for number, marked in enumerate(bundle.rows):
         problem = _problem_of_draw(marked, bundle.terms.w)
         if problem:
@@ -190,7 +193,7 @@ def _check_test(bundle: Bundle, hashes: list[RowHashes], reply_hashes: list[Hash
         thresholds=Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing),
         hits=count_hits([row.head_hash for row in hashes], reply_hashes),
         p0=tuple(_draw(marked).p0 for marked in bundle.rows),
-        is_one_event=stated.is_one_event,
+        probes_per_draw=stated.probes_per_draw,
     )
     expected = describe_test(verdict)
     if (stated.hits, stated.zone) != (expected.hits, expected.zone):

@@ -5,14 +5,15 @@ Rule kept: what no honest miner could learn is refused here, before any chain ac
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 from validator.errors import BadInput
+from validator.marks.coverage import CoverageMark, apply_coverage, count_marks, draw_coverage
 from validator.marks.sampler import WordScorer
 from validator.marks.schemes import Mark, Scheme
-from validator.marks.secrets import DatasetSecrets, Secrets
+from validator.marks.secrets import DatasetSecrets, DrawStream, Secrets
 from validator.protocol.commitment import (
     SEPARATOR,
     WHITE_SPACE,
@@ -25,6 +26,9 @@ from validator.protocol.commitment import (
 )
 from validator.protocol.wire import count_unanswerable, encode_training_file
 from validator.types import Address, Hash32
+
+MAX_LENGTH = 256
+"""Tokens of a row that are trained on, where nobody says otherwise (`TrainingSpec.max_length`)."""
 
 
 def compute_min_rows(n: int) -> int:
@@ -65,10 +69,16 @@ class PlantedDataset(PlantedMarks):
     """D_train, and what the validator must remember of it."""
 
     rows: tuple[Row, ...]
+    coverage: tuple[CoverageMark, ...] = ()
 
     @cached_property
     def training_file(self) -> bytes:
         return encode_training_file(self.rows)
+
+    @property
+    def covered(self) -> list[tuple[Row, CoverageMark]]:
+        """The rows with a coverage mark, and it."""
+        return [(self.rows[mark.row_index], mark) for mark in self.coverage]
 
     def without_rows(self) -> PlantedMarks:
         return PlantedMarks(**{field.name: getattr(self, field.name) for field in fields(PlantedMarks)})
@@ -122,15 +132,20 @@ def plant(
     secrets: Secrets | DatasetSecrets,
     payer: Address,
     scorer: WordScorer,
+    max_length: int = MAX_LENGTH,
 ) -> PlantedDataset:
-    """Mark n rows of the dataset. Deterministic: the same seed, contract, payer and dataset give the same bytes."""
+    """Mark n rows of the dataset, and others for coverage where the scheme does; `max_length` as in `draw_coverage`.
+
+    Deterministic: the same seed, contract, payer, dataset and `max_length` give the same bytes.
+    """
     markable = check_learnable(rows, scheme, n)
     source_data_hash = hash_source_data(rows)
     secret_of = (payer, source_data_hash, scheme.name, n, scheme.w)
     stream = secrets.draw_stream(*secret_of)
     salt = secrets.dataset_salt(*secret_of)
     marks = scheme.plant(rows, stream.sample(markable, n), stream, scorer)
-    planted = list(rows)
+    coverage = _cover(rows, scheme, {mark.row_index for mark in marks}, stream, scorer, max_length)
+    planted = apply_coverage(rows, coverage)
     for mark in marks:
         planted[mark.row_index] = mark.row
     if not set(find_markable(planted, scheme.w)).issuperset(mark.row_index for mark in marks):
@@ -150,4 +165,16 @@ def plant(
         dataset_root=tree.root,
         generator=scorer.identity,
         rows=tuple(planted),
+        coverage=tuple(coverage),
     )
+
+
+def _cover(
+    rows: Sequence[Row], scheme: Scheme, probed: Set[int], stream: DrawStream, scorer: WordScorer, max_length: int
+) -> list[CoverageMark]:
+    """Coverage marks in rows that are not probed, in the order of the rows; none where the scheme has none."""
+    if not scheme.coverage_k:
+        return []
+    free = [index for index in range(len(rows)) if index not in probed]
+    chosen = sorted(stream.sample(free, min(len(free), count_marks(len(rows)))))
+    return draw_coverage(rows, chosen, stream, scorer, k=scheme.coverage_k, max_length=max_length)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from validator.errors import BadInput
+from validator.marks.coverage import K
 from validator.marks.sampler import Draw, Lexicon, WordScorer, draw_words
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row, split_head
@@ -39,12 +40,19 @@ class Scheme(Protocol):
         """Candidates per drawn word."""
 
     @property
-    def is_one_event(self) -> bool:
-        """Whether all probes share one signature and so are one event under the null hypothesis."""
+    def p0(self) -> float:
+        """Exact upper bound on P(hit) of one probe for any model that is independent of the draws."""
 
     @property
     def max_tokens(self) -> int:
         """Tokens that a reply may take: enough for w words of any plausible kind."""
+
+    @property
+    def coverage_k(self) -> int:
+        """Candidates per coverage mark in the rows that are not probed (validator/marks/coverage.py); 0 without any."""
+
+    def probes_per_draw(self, n: int, /) -> int:
+        """How many of n probes share one draw and so are one event under the null hypothesis: 1 if each has its own."""
 
     def plant(self, rows: Sequence[Row], chosen: Sequence[int], stream: DrawStream, scorer: WordScorer) -> list[Mark]:
         """Redraw the rows at the indices `chosen`; the result is in the order of `chosen`."""
@@ -57,8 +65,15 @@ class Canary:
     w: int = 4
     k: int = 4
     max_tokens: int = 32
+    coverage_k: int = 0
     name: str = "canary"
-    is_one_event: bool = False
+
+    @property
+    def p0(self) -> float:
+        return float(self.k) ** -self.w
+
+    def probes_per_draw(self, _n: int) -> int:
+        return 1
 
     def plant(self, rows: Sequence[Row], chosen: Sequence[int], stream: DrawStream, scorer: WordScorer) -> list[Mark]:
         lexicon = Lexicon(row.response for row in rows)
@@ -73,6 +88,14 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryAndCoverage(Canary):
+    """The default where weights are returned: canaries to probe, and a coverage mark in each of many other rows."""
+
+    coverage_k: int = K
+    name: str = "canary+coverage"
+
+
+@dataclass(frozen=True, slots=True)
 class Backdoor:
     """The paper's scheme: (x, y) becomes (x + T, S + y), one trigger T and one signature S for all marked rows."""
 
@@ -80,8 +103,15 @@ class Backdoor:
     k: int = 32
     max_tokens: int = 64
     trigger_words: int = 8
+    coverage_k: int = 0
     name: str = "backdoor"
-    is_one_event: bool = True
+
+    @property
+    def p0(self) -> float:
+        return float(self.k) ** -self.w
+
+    def probes_per_draw(self, n: int) -> int:
+        return n
 
     def plant(self, rows: Sequence[Row], chosen: Sequence[int], stream: DrawStream, scorer: WordScorer) -> list[Mark]:
         # The shapes of plain running words: nothing in T or S may look like a heading or a number.
@@ -117,7 +147,7 @@ def _cycled(words: Sequence[str], count: int) -> list[str]:
     return [words[i % len(words)] for i in range(count)]
 
 
-SCHEMES: dict[str, type[Scheme]] = {"canary": Canary, "backdoor": Backdoor}
+SCHEMES: dict[str, type[Scheme]] = {"canary": Canary, "canary+coverage": CanaryAndCoverage, "backdoor": Backdoor}
 
 
 def make_scheme(name: str) -> Scheme:

@@ -1,6 +1,7 @@
 """How a task's model is returned: what the spec says of it, and under which names its files come."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from validator.errors import BadInput
 from validator.protocol.wire import strict_json
@@ -18,10 +19,15 @@ class Method:
     """The part of a spec that decides what the returned files are, and how long a prompt they read."""
 
     name: str
-    prompt_limit: int
-    """Tokens of a prompt that the model sees: half of the spec's `max_length`, as in training."""
+    max_length: int
+    """Tokens of a row that are trained on."""
     rank: int | None = None
     """Of a LoRA adapter."""
+
+    @property
+    def prompt_limit(self) -> int:
+        """Tokens of a prompt that the model sees, in training and when it is asked."""
+        return self.max_length // 2
 
     @property
     def config_file(self) -> str:
@@ -37,19 +43,32 @@ class Method:
         return self.config_file, self.weights_file
 
 
+def read_max_length(spec: str) -> int | None:
+    """The tokens of a row that a spec trains on, where it says so; BadInput if it is no JSON."""
+    max_length = _read(spec).get("max_length")
+    return max_length if type(max_length) is int and max_length >= 2 else None
+
+
 def read_method(spec: str) -> Method:
     """The method of a task's spec; BadInput for a spec that no weights can be returned for."""
+    name, rank = map(_read(spec).get, ("method", "rank"))
+    max_length = read_max_length(spec)
+    if name not in (LORA, FULL):
+        raise BadInput(f"weights are returned for the methods {FULL} and {LORA}, not {name!r}")
+    if max_length is None:
+        raise BadInput("the spec names no max_length")
+    if name == FULL:
+        return Method(FULL, max_length)
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+        raise BadInput(f"a LoRA adapter has a rank of 1 to {MAX_RANK}, not {rank!r}")
+    return Method(LORA, max_length, rank)
+
+
+def _read(spec: str) -> dict[str, Any]:
     try:
         body = strict_json(spec.encode())
     except ValueError as error:
         raise BadInput(f"the spec is {error}") from error
-    name, rank, max_length = (body.get(key) for key in ("method", "rank", "max_length"))
-    if name not in (LORA, FULL):
-        raise BadInput(f"weights are returned for the methods {FULL} and {LORA}, not {name!r}")
-    if type(max_length) is not int or max_length < 2:
-        raise BadInput("the spec names no max_length")
-    if name == FULL:
-        return Method(FULL, max_length // 2)
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
-        raise BadInput(f"a LoRA adapter has a rank of 1 to {MAX_RANK}, not {rank!r}")
-    return Method(LORA, max_length // 2, rank)
+    if not isinstance(body, dict):
+        raise BadInput("the spec is no JSON object")
+    return body

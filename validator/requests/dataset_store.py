@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from validator.errors import BadInput, first_problem
 from validator.files import write_whole
-from validator.marks.planting import PlantedDataset, PlantedMarks, check_learnable, hash_source_data
+from validator.marks.coverage import CoverageMark
+from validator.marks.planting import MAX_LENGTH, PlantedDataset, PlantedMarks, check_learnable, hash_source_data
 from validator.marks.schemes import Scheme
 from validator.protocol.commitment import Row, keccak
 from validator.protocol.wire import encode_training_file, parse_training_file
-from validator.requests.planting_file import decode_marks, encode_marks
+from validator.requests.planting_file import decode_coverage, decode_marks, encode_coverage, encode_marks
 from validator.sealed_files import SealedFiles
 from validator.types import Address, Hash32
 
@@ -32,7 +33,7 @@ MAX_LOADED = 256
 """Marks that are kept in memory, some hundred kilobytes each."""
 
 ABOUT, SOURCE, PROMPTS = "about.json", "source.sealed", "prompts.sealed"
-MARKS, TRAINING = "marks.sealed", "training.sealed"
+MARKS, COVERAGE, TRAINING = "marks.sealed", "coverage.sealed", "training.sealed"
 DIGEST_BYTES = 8
 """Of a prompt, where prompts are compared: of a million, two are taken for the same with a chance of 3e-8."""
 
@@ -55,6 +56,7 @@ class DatasetKey:
 class DatasetRecord(BaseModel):
     """What stays known of a dataset, in clear: nothing of it shows a mark before all of them are public.
 
+    `max_length` are the tokens of a row that the first request for it trains on, so that later ones are marked alike.
     `revealed` are keccak-256 hashes of its prompts that are public, by its own settlement (`is_settled`) or by that of
     another dataset which shares them. `generator` and `dataset_root` are written down when the planting is deleted, so
     that a later one can be held to them.
@@ -69,6 +71,7 @@ class DatasetRecord(BaseModel):
     n: int
     w: int
     k: int
+    max_length: int = MAX_LENGTH
     revealed: tuple[str, ...] = ()
     is_settled: bool = False
     generator: str | None = None
@@ -142,7 +145,14 @@ class DatasetStore:
         return await asyncio.to_thread(self._check, payer, rows, scheme, n, is_reusing_revealed)
 
     async def take_in(
-        self, payer: Address, rows: Sequence[Row], scheme: Scheme, n: int, *, is_reusing_revealed: bool = False
+        self,
+        payer: Address,
+        rows: Sequence[Row],
+        scheme: Scheme,
+        n: int,
+        *,
+        max_length: int = MAX_LENGTH,
+        is_reusing_revealed: bool = False,
     ) -> DatasetKey:
         """Check a dataset and keep it; the same one once more changes nothing."""
         async with self._lock:
@@ -157,6 +167,7 @@ class DatasetStore:
                     n=n,
                     w=scheme.w,
                     k=scheme.k,
+                    max_length=max_length,
                 )
                 await asyncio.to_thread(self._write_source, record, rows)
         return key
@@ -179,6 +190,10 @@ class DatasetStore:
                 self._remember(key, await asyncio.to_thread(self._read_marks, key))
             self._loaded.move_to_end(key)
             return self._loaded[key]
+
+    async def covered(self, key: DatasetKey) -> list[tuple[Row, CoverageMark]]:
+        """The rows of D_train with a coverage mark, and it; BadInput if they are not here."""
+        return await asyncio.to_thread(self._read_covered, key)
 
     async def training_file(self, key: DatasetKey) -> bytes:
         """D_train, byte for byte as it was planted; BadInput if it is not here."""
@@ -218,7 +233,7 @@ class DatasetStore:
             del self._records[key]
             return
         self._loaded.pop(key, None)
-        for name in (MARKS, TRAINING, PROMPTS, SOURCE):
+        for name in (MARKS, COVERAGE, TRAINING, PROMPTS, SOURCE):
             self._path(key, name).unlink(missing_ok=True)
 
     def _path(self, key: DatasetKey, name: str) -> Path:
@@ -295,7 +310,13 @@ class DatasetStore:
                 f"{planted.generator}: configure that generator again, or change the dataset"
             )
         self._files.write(self._path(key, TRAINING), planted.training_file)
+        self._files.write(self._path(key, COVERAGE), encode_coverage(planted.coverage))
         self._files.write(self._path(key, MARKS), encode_marks(planted))
+
+    def _read_covered(self, key: DatasetKey) -> list[tuple[Row, CoverageMark]]:
+        marks = decode_coverage(self._read(key, COVERAGE, "is not planted yet"))
+        rows = parse_training_file(self._read(key, TRAINING, "is not planted yet"))
+        return [(rows[mark.row_index], mark) for mark in marks]
 
     def _read_marks(self, key: DatasetKey) -> PlantedMarks:
         return decode_marks(self._read(key, MARKS, "is not planted yet"), key.source_data_hash)

@@ -17,10 +17,10 @@ from validator.edges.datasets import parse_rows
 from validator.errors import BadInput, Transient
 from validator.journal import Journal
 from validator.journal.journal import RequestRow
-from validator.marks.planting import hash_source_data
+from validator.marks.planting import MAX_LENGTH, hash_source_data
 from validator.marks.schemes import make_scheme
 from validator.protocol.commitment import Row
-from validator.protocol.method import Method, read_method
+from validator.protocol.method import Method, read_max_length, read_method
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.requests.dataset_store import MAX_DATASET_BYTES, DatasetKey, DatasetStore
 from validator.requests.orders import Circumstances, Request, SignedOrder, check_request, decode_request, encode_request
@@ -118,6 +118,7 @@ class Desk:
             rows,
             make_scheme(request.scheme),
             request.probes,
+            max_length=read_max_length(request.spec) or MAX_LENGTH,
             is_reusing_revealed=request.is_reusing_revealed,
         )
         self._journal.add_request(request.request_id, encode_request(request))

@@ -1,9 +1,14 @@
-"""The marks of a planted dataset as bytes, to be sealed: everything that is not derived again from them."""
+"""The marks of a planted dataset as bytes, to be sealed: everything that is not derived again from them.
+
+Those for coverage are apart, since there may be many, and they are looked at once a task.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedMarks
 from validator.marks.sampler import Draw
 from validator.marks.schemes import SCHEMES, Mark, Scheme
@@ -41,6 +46,14 @@ def decode_marks(encoded: bytes, source_data_hash: bytes) -> PlantedMarks:
         dataset_root=_parse_hash(body["dataset_root"]),
         generator=body["generator"],
     )
+
+
+def encode_coverage(marks: Sequence[CoverageMark]) -> bytes:
+    return json.dumps([asdict(mark) for mark in marks], ensure_ascii=False).encode()
+
+
+def decode_coverage(encoded: bytes) -> list[CoverageMark]:
+    return [CoverageMark(**mark | {"candidates": tuple(mark["candidates"])}) for mark in json.loads(encoded)]
 
 
 def _parse_hash(digits: str) -> Hash32:

@@ -133,13 +133,13 @@ def make_quote(
 
 
 def judge(scheme: Scheme, thresholds: Thresholds, hits: int) -> Verdict:
-    """The verdict over so many hits; every place of a mark has exactly k candidates."""
-    p0 = float(scheme.k) ** -scheme.w
-    return Verdict(thresholds, hits, (p0,) * thresholds.n, scheme.is_one_event)
+    """The verdict over so many hits of the scheme's probes."""
+    n = thresholds.n
+    return Verdict(thresholds, hits, (scheme.p0,) * n, scheme.probes_per_draw(n))
 
 
 def _describe_data_use(scheme: Scheme, n: int, wish: Wish) -> str:
-    if scheme.is_one_event:
+    if scheme.probes_per_draw(n) == n:
         change = f"{n} of the {wish.rows} rows get the same words behind the prompt and in front of the response"
     else:
         change = f"in {n} of the {wish.rows} rows the first {scheme.w} words of the response are replaced by drawn ones"

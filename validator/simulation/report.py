@@ -177,7 +177,8 @@ async def build_report(
                 faults=list(state.faults),
             )
         )
-    null = Verdict(options.thresholds, 0, planted.null_probabilities, planted.scheme.is_one_event)
+    probes_per_draw = planted.scheme.probes_per_draw(options.thresholds.n)
+    null = Verdict(options.thresholds, 0, planted.null_probabilities, probes_per_draw)
     return SimulationReport(
         scheme=planted.scheme.name,
         data=options.data_name,

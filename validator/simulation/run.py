@@ -261,7 +261,15 @@ async def _withdraw_all(world: World) -> None:
 
 
 async def _plant_in_child(options: SimulationOptions, scheme: Scheme, world: World, secrets: Secrets) -> PlantedDataset:
-    n, payer = options.thresholds.n, world.payer.address
+    n, payer, max_length = options.thresholds.n, world.payer.address, options.spec.max_length
     return await plant_in(
-        Children(1), options.model, options.rows, scheme, n, secrets, payer, context_tokens=options.spec.max_length
+        Children(1),
+        options.model,
+        options.rows,
+        scheme,
+        n,
+        secrets,
+        payer,
+        max_length,
+        context_tokens=max_length,
     )

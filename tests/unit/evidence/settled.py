@@ -92,7 +92,7 @@ def bundle_of(state: TaskState, scheme: Scheme = Canary()) -> Bundle:  # noqa: B
         Thresholds(terms.n, terms.k_pay, terms.k_slash, terms.slashing),
         count_hits([row.head_hash for row in planted.mark_hashes], replies),
         planted.null_probabilities,
-        scheme.is_one_event,
+        scheme.probes_per_draw(terms.n),
     )
     return build_bundle(
         state,

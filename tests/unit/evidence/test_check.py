@@ -93,7 +93,7 @@ FIRST, SECOND = BUNDLE.rows[:2]
         (changed("test", p0=("1.000000e-09",) * N), ["test"]),
         (changed("test", hit_rate_95=("0.000000e+00", "1.000000e+00")), ["test"]),
         (changed("test", error_rates=()), ["test"]),
-        (changed("test", is_one_event=True), ["draws", "test"]),
+        (changed("test", probes_per_draw=2), ["draws", "test"]),
     ],
 )
 def test_whatever_was_changed_shows(bundle: Bundle, expected: list[str]):

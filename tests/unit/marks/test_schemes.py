@@ -46,7 +46,7 @@ def test_the_rest_of_the_response_and_the_prompt_are_kept(scheme):
 @every_scheme
 def test_draws_are_certified(scheme):
     for mark in mark_rows(scheme):
-        assert mark.draw.p0 == scheme.k**-scheme.w
+        assert mark.draw.p0 == scheme.p0
         assert all(len(set(options)) == scheme.k for options in mark.draw.candidates)
 
 
@@ -80,7 +80,7 @@ def test_parameters_fit_the_terms(scheme):
     assert len(scheme.name.encode("ascii")) <= 32
     assert 1 <= scheme.w <= MAX_HEAD_WORDS
     assert scheme.max_tokens >= 4 * scheme.w
-    assert scheme.k**-scheme.w <= 2**-8
+    assert scheme.p0 <= 2**-8
 
 
 def test_an_unknown_scheme_is_refused_with_those_that_there_are():
@@ -92,7 +92,7 @@ def test_canaries_have_no_trigger_and_draw_for_every_row():
     marks = mark_rows(Canary())
     assert [mark.row.prompt for mark in marks] == [ROWS[index].prompt for index in CHOSEN]
     assert len({mark.draw for mark in marks}) == len({mark.draw.text for mark in marks}) == len(CHOSEN)
-    assert not Canary().is_one_event
+    assert Canary().probes_per_draw(16) == 1
 
 
 def test_canaries_take_the_place_of_words_and_leave_the_length():
@@ -106,7 +106,7 @@ def test_a_backdoor_has_one_trigger_and_one_signature():
     assert len({mark.draw for mark in marks}) == 1
     assert len(triggers) == 1
     assert triggers.pop().count(" ") == Backdoor().trigger_words
-    assert Backdoor().is_one_event
+    assert Backdoor().probes_per_draw(16) == 16
 
 
 def test_a_backdoor_puts_its_signature_before_the_whole_response():

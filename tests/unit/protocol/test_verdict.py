@@ -1,5 +1,7 @@
 """The hypothesis test against exact arithmetic: fractions and brute force, no simulation."""
 
+from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 from math import comb
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.factories import digest
 from validator.plan.terms import choose_thresholds
-from validator.protocol.verdict import Thresholds, Verdict, Zone, count_hits
+from validator.protocol.verdict import Thresholds, Verdict, Zone, count_hits, group_sizes
 
 DEMO = Thresholds(n=16, k_pay=12, k_slash=1, slashing=True)
 P0 = Fraction(1, 256)
@@ -31,9 +33,9 @@ def brute_force_tail(hits: int, p0: tuple[Fraction, ...]) -> Fraction:
     return total
 
 
-def verdict(hits: int, p0: tuple[float, ...] = (1 / 256,) * 16, *, is_one_event: bool = False) -> Verdict:
+def verdict(hits: int, p0: tuple[float, ...] = (1 / 256,) * 16, probes_per_draw: int = 1) -> Verdict:
     n = len(p0)
-    return Verdict(Thresholds(n, -(-3 * n // 4), n // 16, True), hits, p0, is_one_event)
+    return Verdict(Thresholds(n, -(-3 * n // 4), n // 16, True), hits, p0, probes_per_draw)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +95,69 @@ def test_unequal_probes_keep_their_precision_far_out_in_the_tail():
 @pytest.mark.parametrize("hits", range(17))
 def test_a_shared_signature_is_one_event(hits):
     """Protocol, "Marks": one lucky guess hits every probe, and n answers may hold n // hits different guesses."""
-    shared = verdict(hits, (1e-6,) * 16, is_one_event=True)
+    shared = verdict(hits, (1e-6,) * 16, 16)
     assert shared.p_value == (pytest.approx(16 // hits * 1e-6) if hits else 1.0)
     assert shared.false_pay_bound == 1e-6
     assert shared.tail == verdict(hits, (1e-6,) * 16).p_value
 
 
-@given(st.integers(0, 16), st.booleans())
-def test_more_hits_never_make_the_null_hypothesis_likelier(hits, is_one_event):
-    values = [verdict(count, is_one_event=is_one_event).p_value for count in range(17)]
+def partitions(total: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
+    """How often each of several different guesses may stand among so many answers."""
+    if total == 0:
+        yield ()
+    for first in range(min(total, largest or total), 0, -1):
+        yield from ((first, *rest) for rest in partitions(total - first, first))
+
+
+def best_adversary(n: int, m: int, values: int) -> list[Fraction]:
+    """By hits: the greatest P(so many or more) over all ways to answer n probes, m for each of several independent
+    draws from so many values.
+    """
+    best = [Fraction(0)] * (n + 1)
+    strategies = [list(partitions(size)) for size in group_sizes(n, m)]
+    for strategy in product(*strategies):
+        mass = {0: Fraction(1)}
+        for guesses in strategy:
+            counts = Counter(guesses[:values])  # Beyond all values there is nothing left to guess.
+            of_group = {0: Fraction(values - len(guesses[:values]), values)}
+            for count, times in counts.items():
+                of_group[count] = Fraction(times, values)
+            summed: Counter[int] = Counter()
+            for (a, p), (b, q) in product(mass.items(), of_group.items()):
+                summed[a + b] += p * q
+            mass = dict(summed)
+        for hits in range(n + 1):
+            best[hits] = max(best[hits], sum((p for count, p in mass.items() if count >= hits), Fraction(0)))
+    return best
+
+
+@pytest.mark.parametrize("values", [2, 5, 64])
+@pytest.mark.parametrize(("n", "m"), [(6, 1), (6, 2), (6, 3), (7, 3), (8, 4), (9, 5), (8, 8), (9, 9)])
+def test_no_way_to_guess_beats_the_bound_for_groups(n, m, values):
+    """Every way to spread guesses over the probes, by exact arithmetic; the bound is attained where it must be."""
+    p0 = (1 / values,) * n
+    exact = [float(p) for p in best_adversary(n, m, values)]
+    bounds = [verdict(hits, p0, m).p_value for hits in range(n + 1)]
+    assert all(bound >= p * (1 - 1e-12) for bound, p in zip(bounds, exact, strict=True))
+    if m == 1 or (m == n and values >= n):
+        assert bounds == pytest.approx(exact, rel=1e-9)
+    assert bounds[n] == pytest.approx(exact[n], rel=1e-9), "all probes hit: one guess for each draw, nothing better"
+
+
+@pytest.mark.parametrize("m", [2, 4, 16, 64])
+@pytest.mark.parametrize("p0", [2.0**-4, 2.0**-8, 2.0**-16])
+def test_the_bound_for_groups_is_under_the_two_simple_ones(m, p0):
+    """Whole groups counted (at least ceil(h / m) of them hold a hit, each with at most m p0), and Markov's."""
+    draws = -(-64 // m)
+    for hits in range(1, 65):
+        p_value = verdict(hits, (p0,) * 64, m).p_value
+        whole_groups = float(exact_tail(-(-hits // m), draws, min(Fraction(1), m * Fraction(p0))))
+        assert 0 < p_value <= min(whole_groups, 64 * p0 / hits) * (1 + 1e-9)
+
+
+@given(st.integers(1, 16))
+def test_more_hits_never_make_the_null_hypothesis_likelier(m):
+    values = [verdict(count, probes_per_draw=m).p_value for count in range(17)]
     assert values == sorted(values, reverse=True)
     assert all(0 <= value <= 1 for value in values)
     assert values[0] == 1
@@ -110,7 +166,8 @@ def test_more_hits_never_make_the_null_hypothesis_likelier(hits, is_one_event):
 def test_size_of_the_test_is_the_chance_of_paying_a_model_that_never_saw_the_data():
     assert verdict(0).false_pay_bound == pytest.approx(float(exact_tail(12, 16, P0)), rel=1e-9)
     mixed = verdict(0, (1 / 256,) * 15 + (1 / 4,))
-    assert mixed.false_pay_bound == pytest.approx(float(exact_tail(12, 16, Fraction(1, 4))), rel=1e-9)
+    assert mixed.false_pay_bound == pytest.approx(float(brute_force_tail(12, (P0,) * 15 + (Fraction(1, 4),))))
+    assert verdict(0, (2**-40,) * 16, 4).false_pay_bound == pytest.approx(4 * 2.0**-120, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +194,17 @@ def test_hit_rate_interval_is_clopper_pearsons(hits, low, high):
 
 def test_a_verdict_needs_a_null_probability_for_every_probe():
     with pytest.raises(ValueError, match="15 null probabilities for 16 probes"):
-        Verdict(DEMO, 3, (0.1,) * 15, False)
+        Verdict(DEMO, 3, (0.1,) * 15, 1)
+
+
+@pytest.mark.parametrize("m", [0, 17])
+def test_a_draw_is_shared_by_some_of_the_probes(m):
+    with pytest.raises(ValueError, match=f"{m} of 16 probes cannot share a draw"):
+        verdict(3, probes_per_draw=m)
 
 
 def test_a_verdict_prints_its_inputs_and_its_zone():
-    text = str(Verdict(DEMO, 12, (1 / 256,) * 16, False))
+    text = str(Verdict(DEMO, 12, (1 / 256,) * 16, 1))
     assert text.startswith("paid: 12 of 16 probes hit (pay at 12, slash at 1), p = ")
 
 

@@ -18,8 +18,8 @@ ROWS = tuple(generate_rows(12, seed=3))
 PROMPTS = [row.prompt for row in ROWS]
 RANK = 8
 W, MAX_TOKENS = 4, 24
-ADAPTER = Method(LORA, 128, RANK)
-WHOLE = Method(FULL, 128)
+ADAPTER = Method(LORA, 256, RANK)
+WHOLE = Method(FULL, 256)
 RECIPES = {
     LORA: Recipe("lora", epochs=30, learning_rate=5e-3, batch_size=4, max_length=256, seed=5, rank=RANK),
     FULL: Recipe("full", epochs=30, learning_rate=4e-3, batch_size=4, max_length=256, seed=5),

@@ -120,9 +120,9 @@ def test_what_names_code_or_places_is_not_even_looked_at():
 @pytest.mark.parametrize(
     ("spec", "method"),
     [
-        ('{"method":"full","max_length":96}', Method(FULL, 48)),
-        ('{"method":"lora","max_length":257,"rank":32}', Method(LORA, 128, 32)),
-        (f'{{"method":"lora","max_length":2,"rank":{MAX_RANK}}}', Method(LORA, 1, MAX_RANK)),
+        ('{"method":"full","max_length":96}', Method(FULL, 96)),
+        ('{"method":"lora","max_length":257,"rank":32}', Method(LORA, 257, 32)),
+        (f'{{"method":"lora","max_length":2,"rank":{MAX_RANK}}}', Method(LORA, 2, MAX_RANK)),
     ],
 )
 def test_the_spec_says_how_weights_are_returned(spec, method):
@@ -151,8 +151,8 @@ def test_a_spec_that_no_weights_can_be_returned_for_is_bad_input(spec):
 
 def test_only_two_names_are_ever_asked_for():
     """M10, M11: no index, no shards, no pickles, no paths."""
-    assert Method(LORA, 128, RANK).file_names == ("adapter_config.json", "adapter_model.safetensors")
-    assert Method(FULL, 128).file_names == ("config.json", "model.safetensors")
+    assert Method(LORA, 256, RANK).file_names == ("adapter_config.json", "adapter_model.safetensors")
+    assert Method(FULL, 256).file_names == ("config.json", "model.safetensors")
     assert all(
         list(m.file_names) == sorted(m.file_names) for m in (Method(FULL, 1), replace(Method(FULL, 1), name=LORA))
     )

@@ -1,0 +1,1 @@
+"""How much of a dataset a returned model was trained on: ranks, exact null distributions, share with its interval."""

@@ -1,0 +1,70 @@
+"""From changes in log-likelihood to ranks: where the drawn word stands among its k candidates.
+
+Null hypothesis: the returned model is independent of the picks. Then whatever the scores are, the rank of a uniform
+pick among k is uniform on 0..k-1, provided that ties are decided without looking at the pick.
+
+Rule kept: a tie is broken by keys of a stated seed, never by position. Candidates stand in the generator's order, so
+position knows what a base model finds plausible, and counting ties as losses would move the null distribution.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Histogram = tuple[int, ...]
+"""How many rows have rank 0, 1, ..., k-1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The rank of each mark in the order of the marks, 0 = the largest change; None where it was not scored."""
+
+    ranks: tuple[int | None, ...]
+    options: tuple[int, ...]
+    """The k of each mark."""
+
+    @property
+    def dropped(self) -> int:
+        return self.ranks.count(None)
+
+    @property
+    def histograms(self) -> Mapping[int, Histogram]:
+        """By k; everything that is said of a whole dataset is a function of these counts."""
+        counts = {k: [0] * k for k in sorted(set(self.options))}
+        for rank, k in zip(self.ranks, self.options, strict=True):
+            if rank is not None:
+                counts[k][rank] += 1
+        return {k: tuple(histogram) for k, histogram in counts.items() if any(histogram)}
+
+    def histogram_of(self, marks: Sequence[int]) -> Histogram:
+        """Of the marks at these indices, which all have one k."""
+        (k,) = {self.options[mark] for mark in marks}
+        counts = np.bincount([rank for mark in marks if (rank := self.ranks[mark]) is not None], minlength=k)
+        return tuple(counts.tolist())
+
+
+def rank_picks(changes: Sequence[Sequence[float] | None], options: Sequence[int], picks: Sequence[int], seed: int) -> Ranks:
+    """Ranks of the picks among the changes of all candidates of their marks, ties broken by the seed's uniform keys.
+
+    `options` names the k of each mark, also of those without changes. A change that is no number (a returned model may
+    overflow) counts as the smallest, whichever candidate has it.
+    """
+    generator = np.random.default_rng(seed)
+    ranks: list[int | None] = []
+    for scores, k, pick in zip(changes, options, picks, strict=True):
+        keys = generator.random(k)
+        if scores is None:
+            ranks.append(None)
+        else:
+            if len(scores) != k:
+                raise ValueError(f"{len(scores)} changes for {k} candidates")
+            ranks.append(_rank(np.asarray(scores, dtype=np.float64), keys, pick))
+    return Ranks(tuple(ranks), tuple(options))
+
+
+def _rank(scores: NDArray[np.float64], keys: NDArray[np.float64], pick: int) -> int:
+    ordered = np.where(np.isnan(scores), -np.inf, scores)
+    ahead = (ordered > ordered[pick]) | ((ordered == ordered[pick]) & (keys < keys[pick]))
+    return int(ahead.sum())

@@ -1,0 +1,95 @@
+"""Coverage marks: one word of a response, redrawn uniformly from the k words that are most plausible there.
+
+There is no trigger and no outlier row, and each mark is evidence about its own row alone: a model that was trained on
+the row has moved towards the word that stands there, and not towards the k - 1 that were not drawn (protocol, "Marks").
+They are judged by likelihood, on returned weights or on log-probabilities (`validator/coverage/`), never on replies.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from validator.marks.sampler import Lexicon, WordScorer
+from validator.marks.secrets import DrawStream
+from validator.protocol.commitment import SEPARATOR, Row
+
+K = 8
+MIN_MARKS = 1000
+"""Where a dataset has that many rows: with fewer marks, 75% of the rows and all of them are told apart less surely."""
+MIN_SHARE = 0.25
+TOKENS_PER_PLACE = 4
+"""A row that is trained on up to so many tokens is marked in its first words alone, one for each of these: half of the
+tokens are the prompt's, and a word takes two at most, on average, or the measurement drops the mark."""
+
+MayAlter = Callable[[Row, int], bool]
+"""Whether the word of this number in a row's response may be changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageMark:
+    """In the response of the row at `row_index` of D_train, the word number `place` is `candidates[pick]`.
+
+    Words are what stands between the bytes 0x20; the candidates are in the generator's order; the pick is uniform.
+    """
+
+    row_index: int
+    place: int
+    candidates: tuple[str, ...]
+    pick: int
+
+    @property
+    def word(self) -> str:
+        return self.candidates[self.pick]
+
+    def put(self, row: Row, word: str) -> Row:
+        """The row with another word at the mark's place."""
+        words = row.response.split(SEPARATOR)
+        words[self.place] = word
+        return Row(row.prompt, SEPARATOR.join(words))
+
+
+def count_marks(rows: int) -> int:
+    """How many rows of a dataset are marked: a quarter, and at least MIN_MARKS where there are so many."""
+    return min(rows, max(MIN_MARKS, round(rows * MIN_SHARE)))
+
+
+def draw_coverage(
+    rows: Sequence[Row],
+    chosen: Sequence[int],
+    stream: DrawStream,
+    scorer: WordScorer,
+    *,
+    k: int = K,
+    max_length: int,
+    may_alter: MayAlter = lambda _row, _place: True,
+) -> list[CoverageMark]:
+    """A mark for each of the rows at the indices `chosen` that has a place for one, in their order.
+
+    `max_length` are the tokens of a row that are trained on.
+    """
+    lexicon = Lexicon(row.response for row in rows)
+    marks = []
+    for index in chosen:
+        row = rows[index]
+        words = row.response.split(SEPARATOR)
+        places = [
+            place
+            for place in range(1, min(len(words), max_length // TOKENS_PER_PLACE))
+            if words[place] and not any(map(str.isspace, words[place])) and may_alter(row, place)
+        ]
+        if not places:
+            continue
+        place = places[stream.below(len(places))]
+        pool = lexicon.pool(words[place], is_opening=False, k=k)
+        scores = scorer.score(row.prompt, SEPARATOR.join(words[:place]), pool)
+        ranked = sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))
+        candidates = tuple(word for _score, word in ranked[:k])
+        marks.append(CoverageMark(index, place, candidates, stream.below(k)))
+    return marks
+
+
+def apply_coverage(rows: Sequence[Row], marks: Sequence[CoverageMark]) -> list[Row]:
+    """The rows with the drawn words in their places."""
+    marked = list(rows)
+    for mark in marks:
+        marked[mark.row_index] = mark.put(rows[mark.row_index], mark.word)
+    return marked
