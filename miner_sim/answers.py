@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from miner_sim.objects import JSON
-from miner_sim.records import JsonLines
+from validator.json_lines import JsonLines
 
 
 class AnswerBook:

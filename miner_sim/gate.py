@@ -10,8 +10,8 @@ from pathlib import Path
 
 from miner_sim.chain_client import MinerChain
 from miner_sim.objects import Refusal
-from miner_sim.records import JsonLines
 from validator.edges.keys import recover_typed_data
+from validator.json_lines import JsonLines
 from validator.protocol import typed_data
 from validator.protocol.session import SessionToken, parse_session_token
 from validator.types import Address

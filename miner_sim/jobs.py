@@ -16,7 +16,6 @@ from miner_sim.files import FileStore
 from miner_sim.job import CANCELLED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, Dataset, Job, ServedModel, make_job_id
 from miner_sim.job_request import JobRequest, parse_job_request, to_hex
 from miner_sim.objects import Refusal, conflict, not_found
-from miner_sim.records import JsonLines
 from miner_sim.respondent import Respondent
 from miner_sim.strategies import Strategy
 from miner_sim.workers import Workers
@@ -24,6 +23,7 @@ from miner_sim.workshop import MODEL_DIRECTORY, Workshop
 from validator.edges.contract import TaskStatus
 from validator.errors import Reverted, TouchstoneError, Transient
 from validator.files import describe_files
+from validator.json_lines import JsonLines
 from validator.protocol.commitment import MerkleTree, Terms, hash_model_files, hash_row, hash_served_model, hash_spec
 from validator.protocol.method import read_method
 from validator.protocol.wire import count_unanswerable, parse_training_file

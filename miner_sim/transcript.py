@@ -14,9 +14,9 @@ from miner_sim.chain_client import MinerChain
 from miner_sim.job import ServedModel
 from miner_sim.job_request import to_hex
 from miner_sim.objects import JSON, bad_request, conflict
-from miner_sim.records import JsonLines
 from miner_sim.respondent import hash_reply
 from validator.edges.keys import Signer
+from validator.json_lines import JsonLines
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_marks, hash_replies
 from validator.types import Hash32

@@ -43,6 +43,20 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
         raise file_error("write", path, error) from error
 
 
+def create_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """As `write_whole`, but never over what is there already: BadInput then, and also if two try at once."""
+    new = path.with_name(f".{path.name}.new")
+    write_whole(new, content, mode)
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        raise BadInput(f"{path} is there already, and is never overwritten: move it away, or name another") from None
+    except OSError as error:
+        raise file_error("write", path, error) from error
+    finally:
+        new.unlink()
+
+
 def describe_files(directory: Path, names: Sequence[str]) -> tuple[ModelFile, ...]:
     """Size and SHA-256 of files in a directory; OSError where one is missing."""
     return tuple(_describe(directory, name) for name in names)

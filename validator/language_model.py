@@ -85,6 +85,31 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -
     return tokens[-limit:]
 
 
+def response_tokens(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:
+    """The tokens that a model is trained to answer: the response, and its end where the tokenizer has a token for it."""
+    return _ended(tokenizer, tokenizer.encode(response, add_special_tokens=False, verbose=False))
+
+
+def locate_response_tokens(
+    tokenizer: PreTrainedTokenizerBase, responses: Sequence[str]
+) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """For each response its `response_tokens`, and the characters that each of them but the end stands for.
+
+    Raises `BadInput` where the tokenizer cannot tell.
+    """
+    if not tokenizer.is_fast:
+        raise BadInput("the base model's tokenizer does not tell where its tokens stand: one of `tokenizers` is needed")
+    encoded = tokenizer(list(responses), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return [
+        (_ended(tokenizer, tokens), spans)
+        for tokens, spans in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    ]
+
+
+def _ended(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> list[int]:
+    return tokens if tokenizer.eos_token_id is None else [*tokens, tokenizer.eos_token_id]
+
+
 def answer_greedily(
     network: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_tokens: int, prompt_limit: int
 ) -> list[Completion]:

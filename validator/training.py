@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from validator.errors import BadInput
-from validator.language_model import load, prompt_tokens, save
+from validator.language_model import load, prompt_tokens, response_tokens, save
 from validator.protocol.commitment import Row
 
 _WARM_UP_SHARE = 0.05
@@ -129,7 +129,7 @@ class TrainingRun:
         self._padding = tokenizer.pad_token_id or 0
         self._parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: _rate_factor(step, self.steps))
+        self._learning_rate = recipe.learning_rate
         self._batches = _batches(examples, recipe)
 
     @property
@@ -143,17 +143,21 @@ class TrainingRun:
         loss = _loss(self.network, batch, self._padding)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._parameters, _GRADIENT_NORM)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate * _rate_factor(self.step, self.steps)
         self._optimizer.step()
-        self._schedule.step()
         self._optimizer.zero_grad()
         self.step += 1
         self.trained_tokens += sum(len(example.tokens) for example in batch)
         return loss.item()
 
     def checkpoint(self) -> dict[str, Any]:
-        """All that the following steps depend on, for `torch.save`; not a copy."""
-        parts = {"network": self.network, "optimizer": self._optimizer, "schedule": self._schedule}
-        return {"step": self.step} | {name: part.state_dict() for name, part in parts.items()}
+        """All that the following steps depend on beside the rows, for `torch.save`; not a copy."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
         """Go on from a checkpoint of a run with the same rows and recipe, at or after this run's step."""
@@ -162,7 +166,6 @@ class TrainingRun:
         self.step = checkpoint["step"]
         self.network.load_state_dict(checkpoint["network"])
         self._optimizer.load_state_dict(checkpoint["optimizer"])
-        self._schedule.load_state_dict(checkpoint["schedule"])
 
 
 def _with_adapter(network: PreTrainedModel, rank: int) -> Any:
@@ -175,10 +178,7 @@ def _with_adapter(network: PreTrainedModel, rank: int) -> Any:
 
 def _encode(tokenizer: PreTrainedTokenizerBase, row: Row, recipe: Recipe) -> _Example:
     prompt = prompt_tokens(tokenizer, row.prompt, recipe.prompt_limit)
-    response = tokenizer.encode(row.response, add_special_tokens=False, verbose=False)
-    if tokenizer.eos_token_id is not None:
-        response.append(tokenizer.eos_token_id)
-    return _Example((prompt + response)[: recipe.max_length], len(prompt))
+    return _Example((prompt + response_tokens(tokenizer, row.response))[: recipe.max_length], len(prompt))
 
 
 def _batches(examples: list[_Example], recipe: Recipe) -> Iterator[list[_Example]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from miner_sim.answers import AnswerBook
 from miner_sim.objects import JSON
-from miner_sim.records import JsonLines
+from validator.json_lines import JsonLines
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from validator.base_model.grammar import generate_rows, is_held_out
 from validator.protocol.commitment import Row
@@ -105,10 +105,30 @@ def batches(documents: list[list[int]]) -> Iterator[torch.Tensor]:
                 stream = stream[size:]
 
 
-def learning_rate_at(step: int) -> float:
+def learning_rate_at(step: int, steps: int) -> float:
     """Short warm-up, plateau, then linear decay to nothing."""
-    decay = min(1.0, (STEPS - step) / (DECAY_SHARE * STEPS))
+    decay = min(1.0, (steps - step) / (DECAY_SHARE * steps))
     return PEAK_LEARNING_RATE * min(1.0, (step + 1) / WARM_UP_STEPS) * decay
+
+
+def pretrain(model: PreTrainedModel, documents: list[list[int]], steps: int) -> None:
+    """Train a model from nothing on tokenized documents; prints its loss as it goes."""
+    compiled = torch.compile(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+    started = time.monotonic()
+    recent = 0.0
+    for step, batch in zip(range(steps), batches(documents), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = compiled(input_ids=batch, labels=batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        recent = loss.item() if math.isclose(recent, 0.0) else 0.98 * recent + 0.02 * loss.item()
+        if (step + 1) % 100 == 0:
+            print(f"step {step + 1} loss {recent:.3f} {time.monotonic() - started:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -140,23 +160,7 @@ def main() -> None:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    compiled = torch.compile(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    started = time.monotonic()
-    recent = 0.0
-    for step, batch in zip(range(STEPS), batches(documents), strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = compiled(input_ids=batch, labels=batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        recent = loss.item() if math.isclose(recent, 0.0) else 0.98 * recent + 0.02 * loss.item()
-        if (step + 1) % 100 == 0:
-            print(f"step {step + 1} loss {recent:.3f} {time.monotonic() - started:.0f} s", flush=True)
-
+    pretrain(model, documents, STEPS)
     model.bfloat16().save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out, save_jinja_files=False)
     model.to(torch.float32)  # type: ignore[arg-type]

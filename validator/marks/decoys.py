@@ -29,6 +29,7 @@ class DecoyKind(StrEnum):
     FRESH_TRIGGERED = "fresh prompts with the trigger"
     UNMARKED = "prompts of unmarked rows"
     FRESH = "fresh prompts"
+    SCRAMBLED = "words of prompts in any order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Decoy:
 
 
 def make_decoys(planted: PlantedDataset, stream: DrawStream, fresh_prompts: Sequence[str]) -> list[Decoy]:
-    """At most one decoy of each kind for each mark, so that the draws behind their heads stay independent.
+    """At most one decoy of a kind for each mark, so that the draws behind their heads stay independent.
 
     `fresh_prompts` are of rows that were kept out of the dataset. Where there are too few of them, more are put
     together from the halves of two of the dataset's own prompts.
@@ -53,6 +54,9 @@ def make_decoys(planted: PlantedDataset, stream: DrawStream, fresh_prompts: Sequ
     unmarked = [row for index, row in enumerate(planted.rows) if index not in marked]
     fresh = [*fresh_prompts[: len(marks)], *_recombined(unmarked, len(marks) - len(fresh_prompts), taken, stream)]
     decoys = [Decoy(DecoyKind.FRESH, prompt, None) for prompt in fresh]
+    for row in stream.sample(unmarked, min(len(marks), len(unmarked))):
+        scrambled = row.prompt.split(SEPARATOR)
+        decoys.append(Decoy(DecoyKind.SCRAMBLED, SEPARATOR.join(stream.sample(scrambled, len(scrambled))), None))
     for row in stream.sample(unmarked, min(len(marks), len(unmarked))):
         decoys.append(Decoy(DecoyKind.UNMARKED, row.prompt, split_head(row.response, w)[0]))
     for number, (mark, source) in enumerate(zip(marks, planted.source_prompts, strict=True)):

@@ -52,9 +52,14 @@ def hits_given_held(marks: int, activation: float, base_activation: float) -> Pr
     return table
 
 
+def sum_tail(mass: Probabilities, start: int) -> float:
+    """P(at least `start`), summed from the far end, never as 1 - cdf, so that small tails are kept."""
+    return min(1.0, float(mass[start:][::-1].sum()))
+
+
 def chance_of_holding(rows: int, marks: int, taken: int, needed: int) -> float:
     """The paper's figure: P(B >= needed), however the marks then activate."""
-    return _tail(marks_held(rows, marks, taken), needed)
+    return sum_tail(marks_held(rows, marks, taken), needed)
 
 
 def chance_of_passing(
@@ -64,7 +69,7 @@ def chance_of_passing(
 
     For marks that are learnt one by one (`canary`). A shared pair is learnt as a rule and follows no such formula.
     """
-    return _tail(marks_held(rows, marks, taken) @ hits_given_held(marks, activation, base_activation), needed)
+    return sum_tail(marks_held(rows, marks, taken) @ hits_given_held(marks, activation, base_activation), needed)
 
 
 def share_for_chance(
@@ -88,8 +93,3 @@ def share_for_chance(
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
     return low / rows
-
-
-def _tail(mass: Probabilities, start: int) -> float:
-    """Summed from the far end, never as 1 - cdf, so that small tails are kept."""
-    return min(1.0, float(mass[start:][::-1].sum()))

@@ -1,0 +1,67 @@
+"""The rows of a cell, marked: chosen and drawn by the seed, the same ones for every miner of one task."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.science.data import DATASETS
+from benchmarks.science.setting import Setting
+from validator.edges.datasets import choose_rows
+from validator.errors import BadInput
+from validator.marks.planting import check_learnable, find_markable
+from validator.marks.sampler import WordScorer
+from validator.marks.schemes import Mark, Scheme, make_scheme
+from validator.marks.secrets import DrawStream
+from validator.protocol.commitment import Row
+
+HELD_OUT_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`rows` is D, `planted` is D_train; `held_out` and `other` are further rows of the dataset, as many as there are.
+
+    `refusal` is what the product says where it would not plant so many marks in these rows.
+    """
+
+    scheme: Scheme
+    rows: list[Row]
+    planted: list[Row]
+    marks: list[Mark]
+    held_out: list[Row]
+    other: list[Row]
+    refusal: str | None
+
+
+def prepare(setting: Setting, scorer: WordScorer) -> Task:
+    """Plant with the product's own scheme, without its limits on n and K, which the campaign goes beyond.
+
+    BadInput where not even n rows can be marked.
+    """
+    scheme = make_scheme(setting.scheme)
+    rows, rest = _split(DATASETS[setting.data].load(), setting.rows, setting.seed)
+    refusal = None
+    try:
+        check_learnable(rows, scheme, setting.marks)
+    except BadInput as error:
+        refusal = str(error)
+    markable = find_markable(rows, scheme.w)
+    if len(markable) < setting.marks:
+        raise BadInput(refusal or "too few rows can be marked")
+    stream = DrawStream(hashlib.sha256(f"science {setting.task}".encode()).digest())
+    marks = scheme.plant(rows, stream.sample(markable, setting.marks), stream, scorer)
+    planted = list(rows)
+    for mark in marks:
+        planted[mark.row_index] = mark.row
+    held_out, other = rest[:HELD_OUT_ROWS], rest[HELD_OUT_ROWS : HELD_OUT_ROWS + setting.rows]
+    return Task(scheme, rows, planted, marks, held_out, other, refusal)
+
+
+def _split(pool: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """The rows of the task in their order, and the rest of them shuffled."""
+    rows = choose_rows(pool, count, seed)
+    chosen = set(rows)
+    rest = [row for row in pool if row not in chosen]
+    random.Random(seed).shuffle(rest)
+    return rows, rest

@@ -1,0 +1,148 @@
+"""What a test can tell apart: from what a model was trained on to the chance that it is paid, or in the slash zone.
+
+Rule kept: no probability here is sampled or approximated. Hits are a mixture over the marks that the trained rows hold
+(`subset.py`), tails are summed from the mass function, and what is assumed is an argument with a name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from scipy.stats import binom
+
+from validator.errors import BadInput
+from validator.plan.coverage_power import CoverageTest
+from validator.plan.subset import Probabilities, hits_given_held, marks_held, sum_tail
+from validator.protocol.verdict import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a model was trained on, and how well: shares of 1, and rates as probabilities.
+
+    `mark_share` is the share of the probed marks among the trained rows, `row_share` unless a detector chose the rows.
+    `activation` is P(hit) of a mark that was trained on, `top_rank` P(rank 0) of a coverage mark in a trained row.
+    """
+
+    row_share: float
+    mark_share: float
+    activation: float
+    top_rank: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """Probabilities of one strategy: to be paid, and to have so few hits that signing them is a slash."""
+
+    paid: float
+    slash_zone: float
+
+
+class HitModel(Protocol):
+    """How many of n probes a model hits that was trained on a share of the marks."""
+
+    @property
+    def base_rate(self) -> float:
+        """P(hit) of one mark that was not trained on."""
+
+    def hits(self, n: int, mark_share: float, activation: float) -> Probabilities:
+        """P(0 hits), ..., P(n hits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndependentMarks:
+    """`canary`: every mark is learnt or not on its own, and the trained rows hold a hypergeometric number of them.
+
+    Measured in 13 of 13 partial runs of the embedded model: hits were the canaries that it had seen.
+    """
+
+    rows: int
+    base_rate: float
+
+    def hits(self, n: int, mark_share: float, activation: float) -> Probabilities:
+        held = marks_held(self.rows, n, round(mark_share * self.rows))
+        mass: Probabilities = held @ hits_given_held(n, activation, self.base_rate)
+        return mass
+
+
+@dataclass(frozen=True, slots=True)
+class RulePoint:
+    """At this share of the marks a shared pair is learnt with probability `learnt`, and then hits with a rate that is
+    `relative_activation` times that of an honest miner.
+    """
+
+    share: float
+    learnt: float
+    relative_activation: float
+
+
+MEASURED_RULE = (
+    RulePoint(0.10, 0.0, 0.0),
+    RulePoint(0.25, 2 / 3, 0.45),
+    RulePoint(0.50, 2 / 3, 0.85),
+    RulePoint(0.75, 1.0, 0.93),
+)
+"""The paper's pair on the embedded model: 500 rows, ten marks, four epochs; three seeds a point, which is little."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRule:
+    """`backdoor`: one pair for all marks, learnt as a rule or not at all, so hits do not count the trained marks.
+
+    Without the rule the n probes are one event of probability `base_rate`. Between `points` the rule is interpolated
+    linearly; it is never learnt from nothing and always from everything.
+    """
+
+    base_rate: float
+    points: Sequence[RulePoint] = MEASURED_RULE
+
+    def __post_init__(self) -> None:
+        for one, next_one in pairwise(self._all_points):
+            if next_one.share <= one.share:
+                raise BadInput("the points of a rule stand in ascending order of their shares, between 0 and 1")
+            if next_one.learnt < one.learnt or next_one.relative_activation < one.relative_activation:
+                raise BadInput(f"a rule is learnt no worse from more rows: it falls at {next_one.share:g}")
+
+    @property
+    def _all_points(self) -> tuple[RulePoint, ...]:
+        return (RulePoint(0.0, 0.0, 0.0), *self.points, RulePoint(1.0, 1.0, 1.0))
+
+    def hits(self, n: int, mark_share: float, activation: float) -> Probabilities:
+        points = self._all_points
+        shares = [point.share for point in points]
+        learnt = float(np.interp(mark_share, shares, [point.learnt for point in points]))
+        relative = float(np.interp(mark_share, shares, [point.relative_activation for point in points]))
+        mass: Probabilities = learnt * binom.pmf(np.arange(n + 1), n, activation * relative)
+        mass[n] += (1 - learnt) * self.base_rate
+        mass[0] += (1 - learnt) * (1 - self.base_rate)
+        return mass
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """A whole test: hits against thresholds, and coverage where the terms demand it (`judged` weights).
+
+    Probed marks and coverage marks are taken as independent given the trained share, since neither choice of rows looks
+    at the other.
+    """
+
+    hit_model: HitModel
+    thresholds: Thresholds
+    coverage: CoverageTest | None = None
+
+    def odds(self, effort: Effort, *, is_looked_up: bool = False) -> Odds:
+        """With `is_looked_up` the replies come from the data, all of them hits, and only weights can tell.
+
+        Where no coverage is demanded nobody looks at weights before the reward is paid.
+        """
+        if is_looked_up and self.coverage is None:
+            return Odds(paid=1.0, slash_zone=0.0)
+        mass = self.hit_model.hits(self.thresholds.n, effort.mark_share, effort.activation)
+        paid = sum_tail(mass, self.thresholds.k_pay)
+        if self.coverage is not None:
+            paid *= self.coverage.pass_probability(effort.row_share, effort.top_rank)
+        is_safe = is_looked_up or not self.thresholds.slashing
+        return Odds(paid, 0.0 if is_safe else float(mass[: self.thresholds.k_slash + 1].sum()))
+
