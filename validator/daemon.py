@@ -43,6 +43,7 @@ from validator.health.service import (
 )
 from validator.history import check_history
 from validator.journal import Identity, Journal
+from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedDataset, PlantedMarks
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets, derive_bundle_key, derive_dataset_key, derive_journal_key
@@ -341,6 +342,9 @@ class _StoredDatasets:
 
     async def training_file(self, state: TaskState) -> bytes:
         return await self.store.training_file(_dataset_of(state))
+
+    async def covered(self, state: TaskState) -> list[tuple[Row, CoverageMark]]:
+        return await self.store.covered(_dataset_of(state))
 
 
 def _dataset_of(state: TaskState) -> DatasetKey:

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 
 from contracts import load_artifact
+from validator.coverage.references import References
 from validator.edges.contract import Touchstone
 from validator.errors import Fatal, Transient
 from validator.evidence.bundle import Versions, build_bundle
@@ -31,11 +32,13 @@ class EvidenceKeeper:
         secrets: Secrets,
         store: BundleStore,
         on_reveal: Callable[[TaskState], Awaitable[None]],
+        references: References = References(),  # noqa: B008
     ) -> None:
         self._contract = contract
         self._secrets = secrets
         self._store = store
         self._on_reveal = on_reveal
+        self._references = references
 
     async def write(self, state: TaskState, planted: PlantedMarks, verdict: Verdict) -> Hash32:
         onchain = await self._contract.task_state(state.task_id)
@@ -48,6 +51,7 @@ class EvidenceKeeper:
             commitment_salt=self._secrets.commitment_salt(state.terms.validator, state.planned.validator_nonce),
             evidence_key=onchain.evidence_key,
             versions=_versions(planted.generator),
+            reference=self._references.find(state.planned.spec),
         )
         return await asyncio.to_thread(self._store.write_pending, bundle.encode())
 

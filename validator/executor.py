@@ -5,12 +5,13 @@ in no event and no effect. A refusal by the contract is looked up on chain: if s
 left to do. The module is long because it has one method for each effect.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from validator.config import DAY_S
+from validator.coverage.result import CoverageResult
 from validator.edges import contract as onchain
 from validator.edges.chain import Receipt, Sender
 from validator.edges.contract import TaskStatus, Touchstone
@@ -19,10 +20,11 @@ from validator.edges.keys import Signer, recover_typed_data
 from validator.edges.miners import MinerClient
 from validator.edges.transactions import TransactionManager
 from validator.errors import BadInput, Cancelled, DeadlinePassed, Fatal, MinerFault, Reverted, Transient
+from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedMarks
 from validator.marks.secrets import Secrets
 from validator.protocol import typed_data
-from validator.protocol.commitment import hash_replies, hash_served_model
+from validator.protocol.commitment import Row, hash_replies, hash_served_model
 from validator.protocol.effects import (
     Challenge,
     DeliverDataset,
@@ -72,6 +74,9 @@ class PlantedDatasets(Protocol):
 
     async def training_file(self, state: TaskState) -> bytes:
         """That dataset as the miner gets it."""
+
+    async def covered(self, state: TaskState) -> Sequence[tuple[Row, CoverageMark]]:
+        """Its rows with a coverage mark, and it."""
 
 
 class Evidence(Protocol):
@@ -262,9 +267,14 @@ class ChainAndMiners:
         try:
             prompts = [mark.row.prompt for mark in (await self._planted.marks(state)).marks]
             answers = await self._weights.probe(state, prompts)
+            covered = await self._planted.covered(state)
+            coverage = await self._weights.cover(state, covered) if covered else None
         except (NoVerdict, BadInput) as error:  # Weights may come when the dataset has been deleted already.
             return WeightsFaulted(state.task_id, str(error))
-        return WeightsProbed(state.task_id, tuple((answer.text, answer.is_cut) for answer in answers))
+        replies = tuple((answer.text, answer.is_cut) for answer in answers)
+        if coverage is not None:
+            log.info("coverage", task=f"0x{state.task_id.hex()}", coverage=str(coverage))
+        return WeightsProbed(state.task_id, replies, coverage.to_json().decode() if coverage else None)
 
     async def _settle(self, effect: Effect, phase: Phase, state: TaskState) -> None:
         planted, planned = await self._planted.marks(state), state.planned
@@ -291,14 +301,17 @@ class ChainAndMiners:
         )
 
     async def _judge(self, effect: Effect, state: TaskState) -> None:
-        """Our own verdict, where we are the committee; weights that do not hit are left to the deadline's refund."""
+        """Our own verdict, where we are the committee; weights that fall short are left to the deadline's refund."""
         terms, hits = state.terms, self.count_weights_hits(state, await self._planted.marks(state))
-        if hits < terms.k_pay or state.model_hash is None or state.bundle_hash is None:
-            log.warning("the weights do not answer as the miner did", task=f"0x{state.task_id.hex()}", hits=hits)
+        low_bps = CoverageResult.from_json(state.coverage.encode()).low_bps if state.coverage else 0
+        if hits < terms.k_pay or low_bps < terms.min_coverage_bps:
+            log.warning("not signed for", task=f"0x{state.task_id.hex()}", hits=hits, coverage_low_bps=low_bps)
             return
-        struct = typed_data.weights_verdict(state.task_id, state.model_hash, hits, 0, state.bundle_hash)
+        if state.model_hash is None or state.bundle_hash is None:
+            raise Fatal("weights are judged of a task that was settled with evidence")
+        struct = typed_data.weights_verdict(state.task_id, state.model_hash, hits, low_bps, state.bundle_hash)
         signature = await self._signer.sign_typed_data(self._contract.domain, struct)
-        verdict = onchain.Verdict(hits, 0, state.bundle_hash, signature)
+        verdict = onchain.Verdict(hits, low_bps, state.bundle_hash, signature)
         await self._transact(
             effect,
             Phase.JUDGING,

@@ -27,6 +27,7 @@ from validator.errors import Transient
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.journal import Identity, Journal
+from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedDataset
 from validator.marks.secrets import Secrets, derive_journal_key
 from validator.protocol.events import TaskPlanned
@@ -232,6 +233,9 @@ class World:
     async def marks(self, _state: TaskState) -> PlantedDataset:
         """All tasks are about one dataset."""
         return self.planted
+
+    async def covered(self, _state: TaskState) -> list[tuple[Row, CoverageMark]]:
+        return []
 
     async def training_file(self, _state: TaskState) -> bytes:
         return self.planted.training_file

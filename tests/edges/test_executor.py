@@ -19,6 +19,7 @@ from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.executor import ChainAndMiners
 from validator.journal import Identity, Journal
+from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedMarks
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
@@ -52,6 +53,9 @@ class OneDataset:
 
     async def marks(self, _state: TaskState) -> PlantedMarks:
         return self.planted
+
+    async def covered(self, _state: TaskState) -> list[tuple[Row, CoverageMark]]:
+        return []
 
     async def training_file(self, _state: TaskState) -> bytes:
         raise AssertionError("no dataset leaves in these tests")

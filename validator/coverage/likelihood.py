@@ -33,8 +33,8 @@ LogLikelihoods = list[tuple[float, ...] | None]
 class Window:
     """The tokens of one mark: what all candidates have in front of them, and for each candidate what follows."""
 
-    context: array[int]
-    continuations: tuple[array[int], ...]
+    context: "array[int]"
+    continuations: "tuple[array[int], ...]"
     """From the first token that may differ, to the last that counts."""
     skipped: tuple[int, ...]
     """How many tokens of each continuation stand before the candidate's own first and do not count; mostly 0."""

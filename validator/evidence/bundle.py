@@ -10,9 +10,12 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from validator.coverage.reference import Reference
+from validator.coverage.result import CoverageResult
 from validator.errors import BadInput, first_problem
 from validator.evidence.fields import (
     AddressText,
+    Decimal,
     Hex,
     Hex32,
     HexTaskId,
@@ -21,6 +24,7 @@ from validator.evidence.fields import (
     TermsObject,
     Text,
     Word,
+    write_decimal,
     write_probability,
 )
 from validator.marks.planting import PlantedMarks
@@ -36,6 +40,7 @@ MAX_BUNDLE_BYTES = 80 << 20
 MAX_MARKS = 64
 MAX_CANDIDATES = 64
 NULL_HYPOTHESIS: Final = "the model that answered is independent of the secret draws of these marks"
+COVERAGE_NULL_HYPOTHESIS: Final = "the returned model is independent of the secret draws of these marks"
 NOT_HERE: Final = "not here, or not probed yet, when the task was settled"
 HIT_RATES = (0.9, 0.7, 0.5)
 """Of a miner that learnt the dataset, most of it, half of it (protocol, "Defaults"): where error rates are stated."""
@@ -130,11 +135,30 @@ class WeightsFile(Part):
     sha256: Hex32
 
 
+class CoverageTest(Part):
+    """How much of the rows the weights were trained on (validator/coverage/result.py), with what it is computed from.
+
+    The rows are not public, so that the ranks are theirs is attested; everything else follows from the histogram and
+    the reference, which is the JSON of a `Reference`. `trained_share` is the estimate, then its 95% interval.
+    """
+
+    null_hypothesis: Literal["the returned model is independent of the secret draws of these marks"]
+    histogram: Annotated[tuple[Small, ...], Field(min_length=2, max_length=MAX_CANDIDATES)]
+    dropped: Small
+    seed: Small
+    rank_sum_log10_p: Decimal
+    top_rank_log10_p: Decimal
+    reference: Text | None
+    trained_share: tuple[Decimal, Decimal, Decimal] | None
+    low_bps: Annotated[int, Field(ge=0, le=10_000)]
+
+
 class ReturnedWeights(Part):
     """What they answered to the same probes on the validator's machine, or why they could not be asked."""
 
     files: Annotated[tuple[WeightsFile, ...], Field(max_length=1024)]
     replies: Replies
+    coverage: CoverageTest | None
     fault: Label | None
 
 
@@ -206,11 +230,12 @@ def build_bundle(
     evidence_key: Address,
     versions: Versions,
     probe_order: Sequence[int] | None = None,
+    reference: Reference | None = None,
 ) -> Bundle:
     """The evidence of a task that is about to be settled; secret until the settlement is final.
 
     `evidence_key` is the miner's, as frozen on chain; `probe_order` the marks in the order in which they were asked,
-    by default as they stand.
+    by default as they stand; `reference` what the trained share was estimated by.
     """
     if state.model_hash is None:
         raise ValueError("a task without a submitted model has no evidence")
@@ -248,7 +273,7 @@ def build_bundle(
             onchain_replies=state.onchain_replies,
         ),
         test=describe_test(verdict),
-        weights=_describe_weights(state),
+        weights=_describe_weights(state, reference),
         versions=versions,
     )
 
@@ -282,7 +307,26 @@ def _rate(event: Literal["paid", "slashed"], given: str, probability: float) -> 
     return ErrorRate(event=event, given=given, probability=write_probability(probability))
 
 
-def _describe_weights(state: TaskState) -> ReturnedWeights | None:
+def describe_coverage(result: CoverageResult, reference: Reference | None) -> CoverageTest | None:
+    """A result in the words and figures of a bundle; None where nothing could be scored."""
+    if not result.histograms:
+        return None
+    (histogram,) = result.histograms.values()
+    estimate = result.trained.estimate if result.trained and reference else None
+    return CoverageTest(
+        null_hypothesis=COVERAGE_NULL_HYPOTHESIS,
+        histogram=histogram,
+        dropped=result.dropped,
+        seed=result.seed,
+        rank_sum_log10_p=write_decimal(result.rank_sum_log10_p),
+        top_rank_log10_p=write_decimal(result.top_rank_log10_p),
+        reference=reference.to_json().decode() if reference and estimate else None,
+        trained_share=tuple(map(write_decimal, (estimate.share, estimate.low, estimate.high))) if estimate else None,
+        low_bps=estimate.low_bps if estimate else 0,
+    )
+
+
+def _describe_weights(state: TaskState, reference: Reference | None) -> ReturnedWeights | None:
     if state.terms.weights == Weights.NONE:
         return None
     fault = NOT_HERE if state.is_waiting_for_weights else state.weights_fault
@@ -292,5 +336,8 @@ def _describe_weights(state: TaskState) -> ReturnedWeights | None:
             for file in state.weights_files
         ),
         replies=tuple(map(Reply.of, state.weights_answers)),
+        coverage=describe_coverage(CoverageResult.from_json(state.coverage.encode()), reference)
+        if state.coverage
+        else None,
         fault=None if fault is None else fault[:512],
     )

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from validator.coverage.reference import Reference
+from validator.coverage.result import judge_histograms
 from validator.edges.keys import recover_typed_data
 from validator.errors import BadInput
-from validator.evidence.bundle import Bundle, MarkedRow, describe_test
+from validator.evidence.bundle import Bundle, CoverageTest, MarkedRow, describe_coverage, describe_test
 from validator.marks.sampler import Draw
 from validator.marks.schemes import make_scheme
 from validator.protocol import typed_data
@@ -66,6 +68,7 @@ def check_bundle(bundle: Bundle) -> list[Finding]:
         "model": lambda: _check_model(bundle),
         "replies": lambda: _check_replies(bundle, hashes, reply_hashes),
         "signature": lambda: _check_signature(bundle),
+        "coverage": lambda: _check_coverage(bundle),
         "test": lambda: _check_test(bundle, hashes, reply_hashes),
     }
     messages = ((name, check()) for name, check in checks.items())
@@ -185,6 +188,38 @@ def _check_signature(bundle: Bundle) -> str | None:
     )
     signer = recover_typed_data(typed_data.domain(bundle.chain_id, bundle.contract), struct, transcript.signature)
     return None if signer == transcript.evidence_key else "the transcript is not signed by the miner's evidence key"
+
+
+def _check_coverage(bundle: Bundle) -> str | None:
+    stated = bundle.weights.coverage if bundle.weights else None
+    if stated is None:
+        return None
+    histograms = {len(stated.histogram): stated.histogram}
+    try:
+        reference = Reference.from_json(stated.reference.encode()) if stated.reference is not None else None
+        result = judge_histograms(histograms, seed=stated.seed, dropped=stated.dropped, reference=reference)
+    except BadInput as error:
+        return f"the trained share cannot be computed again: {error}"
+    if reference is not None and reference.spec != bundle.spec:
+        return "the reference is of another spec"
+    expected = describe_coverage(result, reference)
+    if expected is None or not _is_near(stated, expected):
+        return "the figures are not what these ranks and this reference give"
+    return None
+
+
+def _is_near(stated: CoverageTest, expected: CoverageTest) -> bool:
+    """Equal, but for the last digit, which another version of the libraries may round otherwise."""
+    pairs = [
+        (stated.rank_sum_log10_p, expected.rank_sum_log10_p),
+        (stated.top_rank_log10_p, expected.top_rank_log10_p),
+        *zip(stated.trained_share or (), expected.trained_share or (), strict=False),
+    ]
+    return (
+        (stated.trained_share is None) == (expected.trained_share is None)
+        and abs(stated.low_bps - expected.low_bps) <= 1
+        and all(abs(float(ours) - float(theirs)) <= 2e-4 for ours, theirs in pairs)
+    )
 
 
 def _check_test(bundle: Bundle, hashes: list[RowHashes], reply_hashes: list[Hash32]) -> str | None:

@@ -1,7 +1,7 @@
 """How values are written in a bundle, so that one content has one text in every language.
 
-Bytes are lower-case hex behind 0x, amounts are decimal text, other integers fit 53 bits, and a probability is text of
-seven significant digits: no number is left whose text could differ from one program to the next.
+Bytes are lower-case hex behind 0x, amounts are decimal text, other integers fit 53 bits, a probability is text of seven
+significant digits and any other fraction has four decimals: no number is left whose text could differ between programs.
 """
 
 import re
@@ -23,11 +23,17 @@ MAX_SMALL = 2**53 - 1
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Small: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SMALL)]
+Decimal: TypeAlias = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,9}\.[0-9]{4}$")]
+"""Of a number that is no probability, such as the logarithm of one."""
 Probability: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]\.[0-9]{6}e[+-][0-9]{2,3}$")]
 
 
 def write_probability(value: float) -> str:
     return f"{value:.6e}"
+
+
+def write_decimal(value: float) -> str:
+    return f"{value:.4f}"
 
 
 def to_hex(value: bytes) -> str:

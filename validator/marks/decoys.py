@@ -84,9 +84,7 @@ def count_natural_copies(rows: Sequence[Row]) -> tuple[int, int]:
     return sum(count for count in beginnings.values() if count > 1), beginnings.total()
 
 
-def _change_word(
-    text: str, lexicon: Lexicon, stream: DrawStream, taken: set[str], *, is_dropping: bool
-) -> list[str]:
+def _change_word(text: str, lexicon: Lexicon, stream: DrawStream, taken: set[str], *, is_dropping: bool) -> list[str]:
     """The text with one word left out, or replaced by another of its outline; nothing if that is always taken."""
     words = text.split(SEPARATOR)
     for _ in range(ATTEMPTS):

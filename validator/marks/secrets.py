@@ -96,6 +96,11 @@ def derive_bundle_key(master_seed: bytes) -> bytes:
     return _derive(master_seed, b"bundles")
 
 
+def derive_stream(seed: bytes, label: str) -> "DrawStream":
+    """A stream for what a planting without any chain decides beside its marks; one for each label."""
+    return DrawStream(_derive(seed, abi_encode(["string", "string"], ["verification", label])))
+
+
 def _derive(master_seed: bytes, info: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(master_seed)
 

@@ -117,9 +117,13 @@ class WeightsFetched(Fact):
 
 @dataclass(frozen=True, slots=True)
 class WeightsProbed(Fact):
-    """What the returned weights answer to the probes here, as (text, is_cut), in the order of the marks."""
+    """What the returned weights answer to the probes here, as (text, is_cut), in the order of the marks.
+
+    `coverage` is the JSON of a `CoverageResult` (validator/coverage/result.py), None where the task has no such marks.
+    """
 
     replies: tuple[tuple[str, bool], ...]
+    coverage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

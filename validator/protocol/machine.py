@@ -137,7 +137,8 @@ def _weights_fetched(state: TaskState, event: WeightsFetched) -> Step:
 
 
 def _weights_probed(state: TaskState, event: WeightsProbed) -> Step:
-    return _weights_known(replace(state, weights_answers=tuple(Answer(*reply) for reply in event.replies)))
+    answers = tuple(Answer(*reply) for reply in event.replies)
+    return _weights_known(replace(state, weights_answers=answers, coverage=event.coverage))
 
 
 def _weights_faulted(state: TaskState, event: WeightsFaulted) -> Step:

@@ -66,6 +66,8 @@ class TaskState:
     weights_files: tuple[ModelFile, ...] = ()
     weights_answers: tuple[Answer, ...] = ()
     weights_fault: str | None = None
+    coverage: str | None = None
+    """How much of the dataset the returned weights were trained on, as in `WeightsProbed`."""
     is_contradicted: bool = False
     """Its replies hit often enough to pay, and the returned weights do not give them (protocol, "Returned weights")."""
     bundle_hash: Hash32 | None = None

@@ -15,6 +15,7 @@ from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.executor import FAILED_STATUS
 from validator.journal import Identity, Journal
+from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedDataset, PlantedMarks
 from validator.marks.schemes import Scheme, make_scheme
 from validator.marks.secrets import Secrets, derive_journal_key
@@ -22,7 +23,7 @@ from validator.model_work import Children
 from validator.plan.terms import build_terms, compute_availability_bond, compute_fee, compute_validator_bond
 from validator.planting_job import plant_in
 from validator.protocol import typed_data
-from validator.protocol.commitment import hash_commitment
+from validator.protocol.commitment import Row, hash_commitment
 from validator.protocol.events import TaskPlanned
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.protocol.typed_data import OrderMessage
@@ -219,6 +220,9 @@ class _OneDataset:
 
     async def training_file(self, _state: TaskState) -> bytes:
         return self.planted.training_file
+
+    async def covered(self, _state: TaskState) -> list[tuple[Row, CoverageMark]]:
+        return self.planted.covered
 
 
 async def _note_nothing(_state: TaskState) -> None:

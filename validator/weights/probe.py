@@ -10,12 +10,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from validator.child_processes import WorkFailed
+from validator.coverage.reference import Reference
+from validator.coverage.result import CoverageResult, judge_coverage
 from validator.errors import Fatal, MinerFault
-from validator.protocol.commitment import ModelFile
+from validator.marks.coverage import CoverageMark
+from validator.protocol.commitment import ModelFile, Row
 from validator.protocol.method import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, LORA, Method
 from validator.protocol.state import Answer
 from validator.weights.header import check_tensors, read_header
@@ -36,6 +40,39 @@ def probe(
 
     `base_model` is a directory or a Hugging Face id. MinerFault if the files are no weights for it.
     """
+    network, tokenizer = load_weights(base_model, directory, files, method)
+    from validator.language_model import answer_greedily
+
+    answers = answer_greedily(network, tokenizer, prompts, max_tokens, method.prompt_limit)
+    return [Answer(answer.text, answer.finish_reason == "length") for answer in answers]
+
+
+def measure_coverage(
+    base_model: str,
+    directory: Path,
+    files: Sequence[ModelFile],
+    method: Method,
+    covered: Sequence[tuple[Row, CoverageMark]],
+    seed: int,
+    reference: Reference | None,
+) -> CoverageResult:
+    """How much of the rows in `covered` the weights in `directory` were trained on; errors as of `probe`."""
+    rows = [row for row, _mark in covered]
+    marks = [replace(mark, row_index=index) for index, (_row, mark) in enumerate(covered)]
+    base, tokenizer = _load_base(base_model)
+    from validator.coverage.likelihood import find_windows, log_likelihoods, subtract
+
+    windows = find_windows(tokenizer, rows, marks, max_length=method.max_length, prompt_limit=method.prompt_limit)
+    before = log_likelihoods(base, windows)
+    del base  # Two large models need not be here at once.
+    network, _tokenizer = load_weights(base_model, directory, files, method)
+    changes = subtract(log_likelihoods(network, windows), before)
+    options, picks = [len(mark.candidates) for mark in marks], [mark.pick for mark in marks]
+    return judge_coverage(changes, options, picks, seed=seed, reference=reference)
+
+
+def load_weights(base_model: str, directory: Path, files: Sequence[ModelFile], method: Method) -> tuple[Any, Any]:
+    """The network that the weights in `directory` make of the base model, and its tokenizer; errors as of `probe`."""
     network, tokenizer = _load_base(base_model)
     with _opened(directory, files) as opened:
         weights = opened[method.weights_file]
@@ -46,10 +83,7 @@ def probe(
             check_tensors(read_header(weights), {name: tuple(place.shape) for name, place in places.items()})
         for name, tensor in _finite_tensors(weights):
             places[name].data.copy_(tensor)
-    from validator.language_model import answer_greedily
-
-    answers = answer_greedily(network, tokenizer, prompts, max_tokens, method.prompt_limit)
-    return [Answer(answer.text, answer.finish_reason == "length") for answer in answers]
+    return network, tokenizer
 
 
 def export_adapter(base_model: str, directory: Path, files: Sequence[ModelFile], method: Method, into: Path) -> None:

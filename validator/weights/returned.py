@@ -5,19 +5,22 @@ was submitted; and a child that dies, hangs or needs too much says nothing about
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
 from validator.child_processes import JobLimits, WorkerDied, WorkFailed
+from validator.coverage.references import References
+from validator.coverage.result import CoverageResult
 from validator.edges.miners import MinerClient
 from validator.edges.openai_server import ServerFailed
 from validator.errors import BadInput, Fatal, MinerFault, TouchstoneError, Transient
 from validator.files import PartialFile, describe_files
+from validator.marks.coverage import CoverageMark
 from validator.model_work import ModelWork
-from validator.protocol.commitment import ModelFile, hash_model_files
+from validator.protocol.commitment import ModelFile, Row, hash_model_files
 from validator.protocol.method import MAX_CONFIG_BYTES, Method, read_method
 from validator.protocol.state import Answer, TaskState
 from validator.types import Hash32, TaskId
@@ -26,7 +29,10 @@ from validator.weights.header import MAX_HEADER_BYTES
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 ATTEMPTS = 2
+SEED_BYTES = 6
+"""Of a task's id: a number that every reader of JSON holds exactly."""
 
 
 class NoVerdict(TouchstoneError):
@@ -51,6 +57,7 @@ class ReturnedWeights:
         *,
         limits: JobLimits = JobLimits(),  # noqa: B008
         server: LoraServer | None = None,
+        references: References = References(),  # noqa: B008
     ) -> None:
         """`base_models` has the directories of base models by the names in specs; others are Hugging Face ids."""
         self._work = work
@@ -58,6 +65,7 @@ class ReturnedWeights:
         self._base_models = base_models
         self._limits = limits
         self._server = server
+        self._references = references
         self._caps: dict[tuple[str, Method], int] = {}
         self._measuring = asyncio.Lock()
 
@@ -90,6 +98,27 @@ class ReturnedWeights:
             state.terms.max_tokens,
             limits=self._limits,
             server=self._server,
+        )
+
+    async def cover(self, state: TaskState, covered: Sequence[tuple[Row, CoverageMark]]) -> CoverageResult:
+        """How much of these rows they were trained on; errors as of `probe`.
+
+        Which share is known where there is a reference for the task's spec, else only that there are any. The seed that
+        breaks ties was fixed before there were weights.
+        """
+        return await _in_two_attempts(
+            self.directory(state.task_id),
+            lambda: self._work.run(
+                jobs.measure_coverage,
+                self._path(state.planned.base_model),
+                self.directory(state.task_id),
+                state.weights_files,
+                read_method(state.planned.spec),
+                covered,
+                int.from_bytes(state.task_id[:SEED_BYTES], "big"),
+                self._references.find(state.planned.spec),
+                limits=self._limits,
+            ),
         )
 
     async def measure(self, base_model: str, method: Method) -> int:
@@ -156,15 +185,21 @@ async def probe_weights(
 
     MinerFault if the files are no weights for the base model; NoVerdict if the work has failed twice (M13).
     """
+
+    async def ask() -> list[Answer]:
+        if server is None or method.rank is None:
+            return await work.run(jobs.probe, base_model, directory, files, method, prompts, max_tokens, limits=limits)
+        checked = directory / "checked"
+        await work.run(jobs.export_adapter, base_model, directory, files, method, checked, limits=limits)
+        return await server.probe(directory.name, checked, prompts, max_tokens)
+
+    return await _in_two_attempts(directory, ask)
+
+
+async def _in_two_attempts(directory: Path, work: Callable[[], Awaitable[T]]) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            if server is None or method.rank is None:
-                return await work.run(
-                    jobs.probe, base_model, directory, files, method, prompts, max_tokens, limits=limits
-                )
-            checked = directory / "checked"
-            await work.run(jobs.export_adapter, base_model, directory, files, method, checked, limits=limits)
-            return await server.probe(directory.name, checked, prompts, max_tokens)
+            return await work()
         except (WorkerDied, WorkFailed, ServerFailed, BadInput) as error:
             log.warning(
                 "returned weights could not be probed", directory=str(directory), attempt=attempt, why=str(error)
