@@ -1,37 +1,56 @@
-"""`python -m benchmarks [--fresh] [PREFIX ...]`: measure what is not yet measured, then rewrite the README's figures.
+"""`python -m benchmarks [--fresh] [--page] [PREFIX ...]`: measure what is not yet measured, then rewrite the figures.
 
-Results are kept in benchmarks/results.json after every cell; `--fresh` measures the named cells again.
+Results are kept after every cell, so a campaign may be stopped at any time, and several processes may work at one.
+Without a prefix the README's cells are measured; `science/` names those of docs/results.md. `--fresh` measures the
+named cells again, `--page` measures none.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import daemon
-from benchmarks.campaigns import cells
-from benchmarks.measure import describe_machine
+from benchmarks import daemon, science
+from benchmarks.campaigns import Cell, cells
+from benchmarks.ledger import Ledger
+from benchmarks.science.campaign import cells as science_cells
+from benchmarks.science.page import rewrite_page
 from benchmarks.tables import rewrite_readme
 
 RESULTS = Path(__file__).with_name("results.json")
 
 
 def main(arguments: list[str]) -> None:
-    is_fresh = "--fresh" in arguments
-    prefixes = tuple(argument for argument in arguments if argument != "--fresh") or ("",)
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cells": {}}
-    for name, measure in cells():
-        if not name.startswith(prefixes) or (name in results["cells"] and not is_fresh):
-            continue
+    flags = {argument for argument in arguments if argument.startswith("--")}
+    prefixes = tuple(argument for argument in arguments if argument not in flags)
+    if unknown := flags - {"--fresh", "--page"}:
+        sys.exit(f"unknown option {unknown.pop()}\n{__doc__}")
+    try:
+        if "--page" not in flags:
+            _measure(prefixes, is_fresh="--fresh" in flags)
+    finally:  # a campaign that is interrupted too
+        rewrite_readme(Path("README.md"), Ledger(RESULTS).read())
+        rewrite_page(Path("docs"), Ledger(science.RESULTS).read())
+
+
+def _measure(prefixes: tuple[str, ...], *, is_fresh: bool) -> None:
+    of_science = tuple(prefix for prefix in prefixes if prefix.startswith("science"))
+    of_readme = tuple(prefix for prefix in prefixes if prefix not in of_science) if prefixes else ("",)
+    for path, campaign, wanted in ((RESULTS, cells(), of_readme), (science.RESULTS, science_cells(), of_science)):
+        for name, measure in campaign:
+            if name.startswith(wanted):
+                _run(Ledger(path), name, measure, is_fresh=is_fresh)
+
+
+def _run(ledger: Ledger, name: str, measure: Cell, *, is_fresh: bool) -> None:
+    with ledger.claim(name) as is_ours:
+        if not is_ours or (name in ledger.read()["cells"] and not is_fresh):
+            return
         print(f"{name} ...", end=" ", flush=True)
         cell = measure()
         if "miners" in cell:
             cell = _without_text(cell)
-        results["machine"] = describe_machine()
-        results["cells"][name] = cell
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        print(_summary(cell), flush=True)
-    rewrite_readme(Path("README.md"), results)
+        ledger.store(name, cell)
+        print(science.describe(cell) if name.startswith("science") else _summary(cell), flush=True)
 
 
 def _summary(cell: dict[str, Any]) -> str:

@@ -13,14 +13,15 @@ from typing import Any
 
 from benchmarks.measure import describe_machine
 
-LOCKS = Path(".cache/cells")
+LOCKS = Path(__file__).parents[1] / ".cache" / "cells"
 
 
 class Ledger:
     """A file of results: `{"machine": ..., "cells": {name: cell}}`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, locks: Path = LOCKS) -> None:
         self._path = path
+        self._locks = locks / path.stem
 
     def read(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {"cells": {}}
@@ -29,12 +30,12 @@ class Ledger:
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
         """Whether the cell is ours to measure until the block ends; not if another process is measuring it."""
-        with _locked(f"{self._path.stem}/{name}", wait=False) as is_ours:
+        with _locked(self._locks / f"{name.replace('/', '+')}.lock", wait=False) as is_ours:
             yield is_ours
 
     def store(self, name: str, cell: dict[str, Any]) -> None:
         """Add or replace one cell; what others have stored meanwhile stays."""
-        with _locked(self._path.stem, wait=True):
+        with _locked(self._locks.with_suffix(".lock"), wait=True):
             content = self.read()
             content["machine"] = describe_machine()
             content["cells"][name] = cell
@@ -44,8 +45,7 @@ class Ledger:
 
 
 @contextmanager
-def _locked(name: str, *, wait: bool) -> Iterator[bool]:
-    path = LOCKS / f"{name.replace('/', '+')}.lock"
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

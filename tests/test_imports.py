@@ -80,7 +80,7 @@ def test_protocol_is_pure(name):
 def test_marks_and_plan_know_only_the_protocol(name):
     allowed = ("validator.protocol", "validator.config", "validator.marks", "validator.plan", *FOUNDATION)
     assert strangers(name, *allowed) == set()
-    assert foreign(name) <= {"cryptography", "eth_abi", "numpy", "scipy"}
+    assert foreign(name) <= {"cryptography", "eth_abi", "numpy", "re2", "scipy"}
 
 
 @pytest.mark.parametrize("name", modules_under("validator.evidence"))

@@ -6,12 +6,15 @@ Imports that are slow (web3, torch) happen inside the command that needs them.
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from validator.customer.cli import task_app
+from validator.design.cli import plan
 from validator.errors import BadInput, ChainUnreachable, TouchstoneError
 from validator.operator.cli import validator_app
 from validator.terminal import interruptible
@@ -27,6 +30,7 @@ contract_app = typer.Typer(help="Deploy the contract, or look at one that is dep
 app.add_typer(contract_app, name="contract")
 app.add_typer(validator_app, name="validator")
 app.add_typer(task_app, name="task")
+app.command()(plan)
 
 Rpc = Annotated[str, typer.Option(envvar="RPC_URL", help="URL of a node; in the variable, it is in no process list.")]
 AddressBookFile = Annotated[
@@ -46,7 +50,9 @@ def simulate(
     miners: Annotated[str, typer.Option(help="Strategies and how many of each.")] = (
         "honest=2,partial:0.25=1,base=1,noise=1"
     ),
-    scheme: Annotated[str, typer.Option(help="How marks are hidden: canary or backdoor.")] = "canary",
+    scheme: Annotated[
+        str | None, typer.Option(help="How marks are hidden; canary, with coverage if weights are returned.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="JSONL dataset; without it one is generated.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows to take from the dataset (300 if generated).")] = None,
     base_model: Annotated[
@@ -104,6 +110,93 @@ def simulate(
         command = "pip install 'touchstone-validator[simulate]'"
         raise BadInput(f"simulate needs a package that is not installed ({error.name}): {command}") from error
     raise typer.Exit(0 if is_as_expected else 1)
+
+
+@app.command()
+def plant(
+    data: Annotated[Path, typer.Argument(help="Your dataset, as JSONL.")],
+    out: Annotated[Path, typer.Option(help="Where the training file goes, as OpenAI's fine-tuning takes it.")],
+    secret: Annotated[Path, typer.Option(help="Where all goes that verifying needs; to be kept, and shown to nobody.")],
+    scheme: Annotated[str, typer.Option(help="canary; canary+coverage where weights come back; backdoor.")] = "canary",
+    probes: Annotated[int, typer.Option(help="Marked rows, each probed once (16 to 64).")] = 16,
+    generator: Annotated[
+        str, typer.Option(help="Who proposes words: embedded, or a Hugging Face causal model, directory or id.")
+    ] = "embedded",
+    hold_out: Annotated[int, typer.Option(help="Rows kept out of the training file, to measure quality on.")] = 0,
+    max_length: Annotated[int, typer.Option(help="Tokens of a row that training will read.")] = 2048,
+    preview: Annotated[int, typer.Option(help="Print so many altered rows, before and after.")] = 0,
+) -> None:
+    """Hide marks in a dataset, to find out later whether a provider really trained on it. No chain is needed."""
+    with interruptible(), _needing_a_model("plant"):
+        from validator.verification.command import run_plant
+
+        asyncio.run(
+            run_plant(
+                data=data,
+                out=out,
+                secret_file=secret,
+                scheme=scheme,
+                probes=probes,
+                generator=generator,
+                hold_out=hold_out,
+                max_length=max_length,
+                preview=preview,
+            )
+        )
+
+
+@app.command()
+def verify(
+    secret: Annotated[Path, typer.Option(help="What `touchstone plant` wrote.")],
+    base_url: Annotated[str | None, typer.Option(help="The provider's OpenAI-compatible URL, up to /v1.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the fine-tuned model there.")] = None,
+    api_key_env: Annotated[str, typer.Option(help="Environment variable with the API key.")] = "OPENAI_API_KEY",
+    base_model_name: Annotated[
+        str | None, typer.Option(help="Name of the base model there: what an untrained model answers is then measured.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="In place of a provider: a directory of weights.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="What the weights are of: embedded, or a Hugging Face model, directory or id.")
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a row that the weights were trained on.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Honest reference of the training spec: the trained share is then estimated.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Where the certificate goes; beside the secret.")] = None,
+    probes_only: Annotated[bool, typer.Option("--probes-only", help="No decoys and no checks beyond marks.")] = False,
+    at_once: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 4,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds for which one question is asked again.")] = 600.0,
+) -> None:
+    """Find out whether a model was trained on what `touchstone plant` wrote; the same command goes on after a break.
+
+    Exit status 0 if it passed, 1 if it did not, 2 if that could not be found out, hits that may be looked up included.
+    """
+    try:
+        with interruptible(), _needing_a_model("verify"):
+            from validator.verification.command import VerifyOptions, run_verify
+
+            has_passed = asyncio.run(
+                run_verify(
+                    VerifyOptions(
+                        secret_file=secret,
+                        base_url=base_url,
+                        model=model,
+                        api_key_env=api_key_env,
+                        base_model_name=base_model_name,
+                        weights=weights,
+                        base_model=base_model,
+                        max_length=max_length,
+                        reference=reference,
+                        certificate=certificate,
+                        is_short=probes_only,
+                        at_once=at_once,
+                        patience_s=patience,
+                    )
+                )
+            )
+    except TouchstoneError as error:
+        _fail(error, 2)
+    raise typer.Exit({True: 0, False: 1, None: 2}[has_passed])
 
 
 @contract_app.command("deploy")
@@ -197,6 +290,16 @@ def main() -> None:
         _fail(error, 2)
     except TouchstoneError as error:
         _fail(error, 1)
+
+
+@contextmanager
+def _needing_a_model(command: str) -> Iterator[None]:
+    """A package that is not installed is one clear line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        install = "pip install 'touchstone-validator[model]'"
+        raise BadInput(f"{command} needs a package that is not installed ({error.name}): {install}") from error
 
 
 def _fail(error: TouchstoneError, status: int) -> NoReturn:

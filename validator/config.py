@@ -11,6 +11,8 @@ DEV_CHAIN_IDS = frozenset({31337, 1337, 131277322940537})
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
+MIN_COVERAGE_BPS = 8_000
+"""Hundredths of a per cent of the rows: an honest miner's lower bound is well above, that of one with 75% below."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.child_processes import JobLimits
 from validator.control.operations import Operations
 from validator.control.server import serve_control
+from validator.coverage.references import References
 from validator.edges.chain import Chain
 from validator.edges.contract import Touchstone
 from validator.edges.http import HttpClient
@@ -219,12 +220,14 @@ def _assemble(
     secrets = Secrets(master_seed, contract.chain.chain_id, contract.address)
     work = _make_model_work(settings)
     chosen = settings.model_work
+    references = References(directory / "references")
     weights = ReturnedWeights(
         work,
         directory / "models",
         {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL} | {name: str(path) for name, path in chosen.base_models.items()},
         limits=JobLimits(chosen.wall_seconds, chosen.wall_seconds * (os.cpu_count() or 1), chosen.memory_bytes),
         server=OpenAIProber(http, chosen.openai_url.get_secret_value()) if chosen.openai_url else None,
+        references=references,
     )
     store = DatasetStore(
         directory / "datasets",
@@ -246,7 +249,7 @@ def _assemble(
         http=http,
         secrets=secrets,
         planted=_StoredDatasets(store),
-        evidence=EvidenceKeeper(contract, secrets, bundles, reveal),
+        evidence=EvidenceKeeper(contract, secrets, bundles, reveal, references),
         weights=weights,
         first_block=BlockNumber(settings.network.first_block),
         on_change=lambda state: scheduler.wake() if state.phase in (Phase.OPEN, Phase.CLOSED) else None,
@@ -267,6 +270,7 @@ def _assemble(
         durations=profile.durations,
         min_reward_wei=settings.tasks.min_reward_wei,
         preferred=(settings.tasks.scheme, settings.tasks.probes),
+        references=references,
         measure_weights=weights.measure,
         on_request=lambda: scheduler.wake(),
     )
@@ -293,7 +297,12 @@ def _assemble(
         miners=miners,
         secrets=secrets,
         profile=profile,
-        limits=SeedingLimits(settings.tasks.in_flight, settings.tasks.per_miner, frozenset(settings.miners.deny)),
+        limits=SeedingLimits(
+            settings.tasks.in_flight,
+            settings.tasks.per_miner,
+            frozenset(settings.miners.deny),
+            settings.tasks.min_coverage_bps,
+        ),
         plant=plant,
         may_begin=may_begin,
     )

@@ -48,6 +48,8 @@ class SeedingLimits:
     in_flight: int
     per_miner: int
     denied: frozenset[Address]
+    min_coverage_bps: int = 0
+    """What judged weights must show, where their rows have coverage marks."""
 
 
 class Scheduler:
@@ -200,6 +202,7 @@ class Scheduler:
 
     async def _make_plan(self, waiting: Waiting, miner: Address, planted: PlantedMarks) -> TaskPlanned:
         request, scheme = waiting.request, planted.scheme
+        is_judged = request.weights is Weights.JUDGED
         onchain = await self._contract.miner(miner)
         nonce = await self._contract.validator_nonce(self._validator)
         commitment = hash_commitment(
@@ -227,7 +230,8 @@ class Scheduler:
             spec_hash=hash_spec(request.spec),
             durations=self._profile.durations,
             weights=request.weights,
-            committee=[self._validator] if request.weights is Weights.JUDGED else (),
+            min_coverage_bps=self._limits.min_coverage_bps if is_judged and scheme.coverage_k else 0,
+            committee=[self._validator] if is_judged else (),
         )
         return TaskPlanned(
             task_id=self._contract.task_id(terms, nonce),

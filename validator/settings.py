@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from validator.config import DEV_CHAIN_IDS, PROFILES, Profile
+from validator.config import DEV_CHAIN_IDS, MIN_COVERAGE_BPS, PROFILES, Profile
 from validator.types import Address
 
 MAX_CHAIN_ID = 2**53
@@ -206,11 +206,20 @@ class TaskSettings(_Table):
 
     in_flight: Integer = Field(default=8, ge=1, le=1_000, description="Tasks at once; each locks a bond.")
     per_miner: Integer = Field(default=1, ge=1, le=100, description="Tasks at once with one miner.")
-    scheme: Literal["canary", "backdoor"] = Field(
-        default="canary", description="How marks are hidden where a customer does not say."
+    scheme: Literal["canary", "canary+coverage", "backdoor"] | None = Field(
+        default=None,
+        description="How marks are hidden where a customer does not say; if absent, canary, with coverage where "
+        "weights are returned.",
     )
     probes: Integer = Field(
         default=64, ge=16, le=64, description="Marked rows where a customer does not say; under 64 nobody is slashed."
+    )
+    min_coverage_bps: Integer = Field(
+        default=MIN_COVERAGE_BPS,
+        ge=0,
+        le=10_000,
+        description="Hundredths of a per cent of the rows that judged weights must be shown to be trained on, at 95% "
+        "confidence. Needs an honest reference of the spec: `touchstone validator calibrate`.",
     )
     min_reward_wei: Integer = Field(
         ge=1,

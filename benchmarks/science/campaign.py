@@ -21,50 +21,49 @@ LOSS_DATA = ("squad-questions", "gsm8k", "sgd")
 LARGE_ROWS, LARGE_MARKS = 10_000, 50
 LARGE_EPOCHS = {"backdoor": 3, "canary": 6}
 LARGE_DATA = ("squad-questions", "sgd")
-OTHER_MODEL_DATA = ("squad-questions", "gsm8k")
+OTHER_SPEC_DATA = ("squad-questions", "gsm8k")
 SCHEMES = ("backdoor", "canary")
 
 
-def settings() -> Iterator[Setting]:
-    """The miners of the campaign; a setting may come twice, and is measured once."""
-    of_300 = partial(Setting, rows=ACTIVATION_ROWS, marks=ACTIVATION_MARKS)
-    for seed in SEEDS:
-        for scheme in SCHEMES:
-            for data in DATASETS:
-                yield of_300(data, scheme=scheme, miner="honest", seed=seed)
-            for share in SHARES:
-                yield of_300(SUBSET_DATA, scheme=scheme, miner=f"partial:{share}", seed=seed)
+def settings(seed: int) -> Iterator[Setting]:
+    """The miners of one seed; a setting may come twice, and is measured once."""
+    of_300 = partial(Setting, rows=ACTIVATION_ROWS, marks=ACTIVATION_MARKS, seed=seed)
+    for scheme in SCHEMES:
+        for data in DATASETS:
+            yield of_300(data, scheme=scheme, miner="honest")
+    for scheme in SCHEMES:
+        for share in SHARES:
+            yield of_300(SUBSET_DATA, scheme=scheme, miner=f"partial:{share}")
+    for data in LOSS_DATA:
+        for miner in ("partial:0.5", "other", "base", "noise"):
+            yield of_300(data, scheme="canary", miner=miner)
+    for data in QUALITY_DATA:
+        yield of_300(data, scheme="canary", miner="unmarked")
+    for scheme in SCHEMES:
+        for data in OTHER_SPEC_DATA:
+            yield of_300(data, scheme=scheme, miner="honest", model="gpt2")
+            yield of_300(data, scheme=scheme, miner="honest", method="lora")
+    for data in SHARE_DATA:
         for marks in SHARES_MARKS:
             for scheme in SCHEMES:
-                yield Setting(SHARE_DATA[0], SHARE_ROWS, marks, scheme, "honest", seed)
-        for data in QUALITY_DATA:
-            yield of_300(data, scheme="canary", miner="unmarked", seed=seed)
-        for data in LOSS_DATA:
-            for miner in ("partial:0.5", "other", "base", "noise"):
-                yield of_300(data, scheme="canary", miner=miner, seed=seed)
-        for scheme in SCHEMES:
-            for data in OTHER_MODEL_DATA:
-                yield of_300(data, scheme=scheme, miner="honest", seed=seed, model="gpt2")
-                yield of_300(data, scheme=scheme, miner="honest", seed=seed, method="lora")
-        if seed == 0:
-            for data in LARGE_DATA:
-                for scheme in SCHEMES:
-                    yield Setting(data, LARGE_ROWS, LARGE_MARKS, scheme, "honest", 0, epochs=LARGE_EPOCHS[scheme])
-        for data in SHARE_DATA[1:]:
-            for marks in SHARES_MARKS:
-                for scheme in SCHEMES:
-                    yield Setting(data, SHARE_ROWS, marks, scheme, "honest", seed)
+                yield Setting(data, SHARE_ROWS, marks, scheme, "honest", seed)
+    if seed == 0:
+        for data in LARGE_DATA:
+            for scheme in SCHEMES:
+                yield Setting(data, LARGE_ROWS, LARGE_MARKS, scheme, "honest", seed, epochs=LARGE_EPOCHS[scheme])
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
     """Every cell with its name; without $TOUCHSTONE_DATA only those of the project's own rows."""
-    yield "science/altered words", _show
-    for seed in range(3):
+    has_data = "TOUCHSTONE_DATA" in os.environ
+    if has_data:
+        yield "science/altered words", _show
+    for seed in SEEDS:
         re_executed = Setting("generated", ACTIVATION_ROWS, ACTIVATION_MARKS, "canary", "honest", seed)
         yield f"science/proof-of-learning/{seed}", partial(_re_execute, re_executed)
-    for setting in dict.fromkeys(settings()):
-        if os.environ.get("TOUCHSTONE_DATA") or not DATASETS[setting.data].files:
-            yield setting.name, partial(_measure, setting)
+        for setting in dict.fromkeys(settings(seed)):
+            if has_data or not DATASETS[setting.data].files:
+                yield setting.name, partial(_measure, setting)
 
 
 def _measure(setting: Setting) -> dict[str, Any]:

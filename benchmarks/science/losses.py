@@ -21,7 +21,7 @@ def response_losses(
     for row in rows:
         prompt = prompt_tokens(tokenizer, row.prompt, max_length // 2)
         response = tokenizer.encode(row.response, add_special_tokens=False, verbose=False)
-        encoded.append(((prompt + [*response, tokenizer.eos_token_id])[:max_length], len(prompt)))
+        encoded.append(([*prompt, *response, tokenizer.eos_token_id][:max_length], len(prompt)))
     by_length = sorted(range(len(rows)), key=lambda index: len(encoded[index][0]))
     losses = [0.0] * len(rows)
     for start in range(0, len(rows), _BATCH):

@@ -41,6 +41,8 @@ class Setting:
     model: str = "llama"
     epochs: int | None = None
     """Where they are not those of `TRAININGS`."""
+    held_out: int = 200
+    """Other rows of the dataset, on which the loss is measured; the first hundred are asked without a trigger."""
 
     @property
     def training(self) -> Training:

@@ -15,8 +15,6 @@ from validator.marks.schemes import Mark, Scheme, make_scheme
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import Row
 
-HELD_OUT_ROWS = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -46,7 +44,7 @@ def prepare(setting: Setting, scorer: WordScorer) -> Task:
         check_learnable(rows, scheme, setting.marks)
     except BadInput as error:
         refusal = str(error)
-    markable = find_markable(rows, scheme.w)
+    markable = find_markable(rows, scheme)
     if len(markable) < setting.marks:
         raise BadInput(refusal or "too few rows can be marked")
     stream = DrawStream(hashlib.sha256(f"science {setting.task}".encode()).digest())
@@ -54,7 +52,7 @@ def prepare(setting: Setting, scorer: WordScorer) -> Task:
     planted = list(rows)
     for mark in marks:
         planted[mark.row_index] = mark.row
-    held_out, other = rest[:HELD_OUT_ROWS], rest[HELD_OUT_ROWS : HELD_OUT_ROWS + setting.rows]
+    held_out, other = rest[: setting.held_out], rest[setting.held_out : setting.held_out + setting.rows]
     return Task(scheme, rows, planted, marks, held_out, other, refusal)
 
 

@@ -14,6 +14,7 @@ from validator.config import DEV
 from validator.control.client import ControlClient
 from validator.control.operations import Operations
 from validator.control.server import serve_control
+from validator.coverage.references import References
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Touchstone
 from validator.edges.devnet import open_chain
@@ -73,7 +74,8 @@ class Office:
             model_directory=lambda task_id: self.directory / "models" / task_id.hex(),
             durations=DEV.durations,
             min_reward_wei=min_reward_wei,
-            preferred=("canary", 16),
+            preferred=(None, 16),
+            references=References(self.directory / "references"),
             measure_weights=ReturnedWeights(Children(1), self.directory / "models", BASE_MODELS).measure,
             on_request=lambda: self.calls.append("on_request"),
         )

@@ -30,6 +30,7 @@ from validator.journal import Identity, Journal
 from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedDataset
 from validator.marks.secrets import Secrets, derive_journal_key
+from validator.protocol.commitment import Row
 from validator.protocol.events import TaskPlanned
 from validator.protocol.state import TaskState
 from validator.types import BlockNumber, Hash32, TaskId, Wei

@@ -25,7 +25,7 @@ from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
 from validator.model_work import Children
 from validator.protocol import typed_data
-from validator.protocol.commitment import keccak
+from validator.protocol.commitment import Row, keccak
 from validator.protocol.effects import Challenge, OpenTask
 from validator.protocol.events import Event, OpeningFailed, TaskPlanned
 from validator.protocol.state import Phase, TaskState

@@ -22,8 +22,8 @@ from validator.protocol.commitment import SEPARATOR, Row
 FOLLOWING_TOKENS = 6
 """Tokens after the word that count: a model that has learnt the row also reads on from the drawn word with more ease."""
 _CONTEXT_TOKENS = 8192
-_LOGITS = 1 << 25
-"""Of one batch; 128 MiB in float32."""
+_LOGITS = 1 << 22
+"""Of one batch: 16 MiB in float32, which the allocator gives again; larger ones cost system time."""
 
 LogLikelihoods = list[tuple[float, ...] | None]
 """Of each mark, one number for each candidate; None where the training window cuts the mark off."""
@@ -38,6 +38,10 @@ class Window:
     """From the first token that may differ, to the last that counts."""
     skipped: tuple[int, ...]
     """How many tokens of each continuation stand before the candidate's own first and do not count; mostly 0."""
+
+    @property
+    def longest(self) -> int:
+        return max(map(len, self.continuations))
 
 
 def score_marks(
@@ -120,18 +124,19 @@ def log_likelihoods(network: Any, windows: Sequence[Window | None]) -> LogLikeli
     positions, and a context is read once for all candidates.
     """
     network.train(False)
-    alike: dict[tuple[int, int], list[int]] = {}
+    alike: dict[tuple[int, int], list[tuple[int, Window]]] = {}
     for number, window in enumerate(windows):
         if window is not None:
-            alike.setdefault((len(window.context), len(window.continuations)), []).append(number)
+            alike.setdefault((len(window.context), len(window.continuations)), []).append((number, window))
+    vocabulary = network.get_output_embeddings().weight.shape[0]
     results: LogLikelihoods = [None] * len(windows)
-    for (context_length, k), numbers in alike.items():
-        longest = max(len(c) for n in numbers if (w := windows[n]) for c in w.continuations)
-        vocabulary = network.get_output_embeddings().weight.shape[0]
-        size = max(1, min(_CONTEXT_TOKENS // context_length, _LOGITS // (k * longest * vocabulary)))
-        for first in range(0, len(numbers), size):
-            chosen = numbers[first : first + size]
-            for number, scores in zip(chosen, _score(network, [w for n in chosen if (w := windows[n])]), strict=True):
+    for (context_length, k), group in alike.items():
+        group.sort(key=lambda numbered: numbered[1].longest)
+        size = _LOGITS // (k * group[-1][1].longest * vocabulary)
+        size = max(1, min(_CONTEXT_TOKENS // context_length, size))
+        for first in range(0, len(group), size):
+            numbers, batch = zip(*group[first : first + size], strict=True)
+            for number, scores in zip(numbers, _score(network, batch), strict=True):
                 results[number] = scores
     return results
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from validator.errors import BadInput
+
 Histogram = tuple[int, ...]
 """How many rows have rank 0, 1, ..., k-1."""
 
@@ -39,10 +41,14 @@ class Ranks:
         return {k: tuple(histogram) for k, histogram in counts.items() if any(histogram)}
 
     def histogram_of(self, marks: Sequence[int]) -> Histogram:
-        """Of the marks at these indices, which all have one k."""
-        (k,) = {self.options[mark] for mark in marks}
-        counts = np.bincount([rank for mark in marks if (rank := self.ranks[mark]) is not None], minlength=k)
-        return tuple(counts.tolist())
+        """Of the marks at these indices; BadInput unless all marks have one k."""
+        if len(set(self.options)) != 1:
+            raise BadInput("marks with different numbers of candidates have no common histogram")
+        counts = [0] * self.options[0]
+        for mark in marks:
+            if (rank := self.ranks[mark]) is not None:
+                counts[rank] += 1
+        return tuple(counts)
 
 
 def rank_picks(changes: Sequence[Sequence[float] | None], options: Sequence[int], picks: Sequence[int], seed: int) -> Ranks:

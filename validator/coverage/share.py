@@ -26,7 +26,7 @@ errs on the wide side between 0 and 1, and not at its ends.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import floor, log, log10, sqrt
+from math import floor, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray

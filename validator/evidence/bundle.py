@@ -312,7 +312,8 @@ def describe_coverage(result: CoverageResult, reference: Reference | None) -> Co
     if not result.histograms:
         return None
     (histogram,) = result.histograms.values()
-    estimate = result.trained.estimate if result.trained and reference else None
+    is_known = result.trained is not None and reference is not None and result.trained.reference_id == reference.id
+    estimate = result.trained.estimate if result.trained and is_known else None
     return CoverageTest(
         null_hypothesis=COVERAGE_NULL_HYPOTHESIS,
         histogram=histogram,
@@ -321,7 +322,9 @@ def describe_coverage(result: CoverageResult, reference: Reference | None) -> Co
         rank_sum_log10_p=write_decimal(result.rank_sum_log10_p),
         top_rank_log10_p=write_decimal(result.top_rank_log10_p),
         reference=reference.to_json().decode() if reference and estimate else None,
-        trained_share=tuple(map(write_decimal, (estimate.share, estimate.low, estimate.high))) if estimate else None,
+        trained_share=(write_decimal(estimate.share), write_decimal(estimate.low), write_decimal(estimate.high))
+        if estimate
+        else None,
         low_bps=estimate.low_bps if estimate else 0,
     )
 

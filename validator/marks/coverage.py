@@ -5,9 +5,11 @@ the row has moved towards the word that stands there, and not towards the k - 1 
 They are judged by likelihood, on returned weights or on log-probabilities (`validator/coverage/`), never on replies.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from validator.marks.protected import blank_protected, find_free_words
+from validator.marks.rules import ALL_PROTECTED, AlterationRules
 from validator.marks.sampler import Lexicon, WordScorer
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row
@@ -19,9 +21,6 @@ MIN_SHARE = 0.25
 TOKENS_PER_PLACE = 4
 """A row that is trained on up to so many tokens is marked in its first words alone, one for each of these: half of the
 tokens are the prompt's, and a word takes two at most, on average, or the measurement drops the mark."""
-
-MayAlter = Callable[[Row, int], bool]
-"""Whether the word of this number in a row's response may be changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +59,22 @@ def draw_coverage(
     *,
     k: int = K,
     max_length: int,
-    may_alter: MayAlter = lambda _row, _place: True,
+    rules: AlterationRules = ALL_PROTECTED,
 ) -> list[CoverageMark]:
     """A mark for each of the rows at the indices `chosen` that has a place for one, in their order.
 
-    `max_length` are the tokens of a row that are trained on.
+    `max_length` are the tokens of a row that are trained on; no word that `rules` protect is altered or
+    offered.
     """
-    lexicon = Lexicon(row.response for row in rows)
+    lexicon = Lexicon(blank_protected(row.response, rules, row.prompt) for row in rows)
     marks = []
     for index in chosen:
         row = rows[index]
-        words = row.response.split(SEPARATOR)
+        words, is_free = row.response.split(SEPARATOR), find_free_words(row, rules)
         places = [
             place
             for place in range(1, min(len(words), max_length // TOKENS_PER_PLACE))
-            if words[place] and not any(map(str.isspace, words[place])) and may_alter(row, place)
+            if words[place] and not any(map(str.isspace, words[place])) and is_free[place]
         ]
         if not places:
             continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from validator.marks.planting import PlantedDataset
-from validator.marks.sampler import Lexicon, outline
+from validator.marks.sampler import Lexicon
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row, split_head
 
@@ -57,8 +57,8 @@ def make_decoys(planted: PlantedDataset, stream: DrawStream, fresh_prompts: Sequ
     for row in stream.sample(unmarked, min(len(marks), len(unmarked))):
         scrambled = row.prompt.split(SEPARATOR)
         decoys.append(Decoy(DecoyKind.SCRAMBLED, SEPARATOR.join(stream.sample(scrambled, len(scrambled))), None))
-    for row in stream.sample(unmarked, min(len(marks), len(unmarked))):
-        decoys.append(Decoy(DecoyKind.UNMARKED, row.prompt, split_head(row.response, w)[0]))
+    remembered = stream.sample(unmarked, min(len(marks), len(unmarked)))
+    decoys += [Decoy(DecoyKind.UNMARKED, row.prompt, split_head(row.response, w)[0]) for row in remembered]
     for number, (mark, source) in enumerate(zip(marks, planted.source_prompts, strict=True)):
         trigger = mark.row.prompt.removeprefix(source)
         if not trigger:
@@ -85,16 +85,14 @@ def count_natural_copies(rows: Sequence[Row]) -> tuple[int, int]:
 
 
 def _change_word(text: str, lexicon: Lexicon, stream: DrawStream, taken: set[str], *, is_dropping: bool) -> list[str]:
-    """The text with one word left out, or replaced by another of its outline; nothing if that is always taken."""
+    """The text with one word left out, or replaced by another of its shape; nothing if that is always taken."""
     words = text.split(SEPARATOR)
     for _ in range(ATTEMPTS):
         place = stream.below(len(words))
-        if is_dropping:
-            put = []
-        else:
-            others = [word for word in lexicon.pool(words[place], is_opening=place == 0, k=1) if word != words[place]]
-            alike = [word for word in others if outline(word) == outline(words[place])] or others
-            put = [alike[stream.below(len(alike))]] if alike else []
+        put = []
+        if not is_dropping:
+            alike = [word for word in lexicon.pool(words[place], is_opening=place == 0, k=2) if word != words[place]]
+            put = [alike[stream.below(len(alike))]]
         changed = SEPARATOR.join(words[:place] + put + words[place + 1 :])
         if changed not in taken and changed != text and changed.strip():
             return [changed]

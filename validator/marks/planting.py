@@ -11,6 +11,7 @@ from functools import cached_property
 
 from validator.errors import BadInput
 from validator.marks.coverage import CoverageMark, apply_coverage, count_marks, draw_coverage
+from validator.marks.protected import find_free_words
 from validator.marks.sampler import WordScorer
 from validator.marks.schemes import Mark, Scheme
 from validator.marks.secrets import DatasetSecrets, DrawStream, Secrets
@@ -89,14 +90,21 @@ def hash_source_data(rows: Sequence[Row]) -> bytes:
     return hashlib.sha256(encode_training_file(rows)).digest()
 
 
-def find_markable(rows: Sequence[Row], w: int) -> list[int]:
-    """Indices of rows that may be marked: more than w words, and a prompt that is unique in D.
+def find_markable(rows: Sequence[Row], scheme: Scheme) -> list[int]:
+    """Indices of rows that may be marked: more than w words, a prompt that is unique in D, and nothing protected among
+    the words that the scheme replaces.
 
     The first w words must be plain ones: a drawn word holds no white space, so where a line breaks among them, or two
     separators follow each other, a mark could be seen.
     """
     prompts = Counter(row.prompt for row in rows)
-    return [index for index, row in enumerate(rows) if prompts[row.prompt] == 1 and _is_markable(row.response, w)]
+    return [
+        index
+        for index, row in enumerate(rows)
+        if prompts[row.prompt] == 1
+        and _is_markable(row.response, scheme.w)
+        and (not scheme.replaced_words or all(find_free_words(row, scheme.rules)[: scheme.replaced_words]))
+    ]
 
 
 def _is_markable(response: str, w: int) -> bool:
@@ -114,12 +122,13 @@ def check_learnable(rows: Sequence[Row], scheme: Scheme, n: int) -> list[int]:
     if unanswerable > n // 4:
         # Were they marks, no honest miner could be paid, and a careful one refuses to find out.
         raise BadInput(f"{unanswerable} responses start with white space, at most {n // 4} may: strip them")
-    markable = find_markable(rows, scheme.w)
+    markable = find_markable(rows, scheme)
     if len(markable) < max(n, len(rows) // 4):
         raise BadInput(
             f"only {len(markable)} of {len(rows)} rows can be marked, at least {max(n, len(rows) // 4)} must be: "
             f"a markable response has more than {scheme.w} words separated by spaces and its prompt occurs once "
-            "(one-word answers and scripts without spaces have none)"
+            "(one-word answers and scripts without spaces have none), and no number, name or code is among the first "
+            "words: `touchstone task preview` shows how many each rule leaves"
         )
     return markable
 
@@ -148,7 +157,8 @@ def plant(
     planted = apply_coverage(rows, coverage)
     for mark in marks:
         planted[mark.row_index] = mark.row
-    if not set(find_markable(planted, scheme.w)).issuperset(mark.row_index for mark in marks):
+    prompts = Counter(row.prompt for row in planted)
+    if any(prompts[mark.row.prompt] > 1 for mark in marks):
         raise BadInput("a marked row equals another row of the dataset (D2)")
     all_hashes = [hash_row(salt, row, scheme.w) for row in planted]
     ordered = sorted(marks, key=lambda mark: all_hashes[mark.row_index].leaf)
@@ -177,4 +187,4 @@ def _cover(
         return []
     free = [index for index in range(len(rows)) if index not in probed]
     chosen = sorted(stream.sample(free, min(len(free), count_marks(len(rows)))))
-    return draw_coverage(rows, chosen, stream, scorer, k=scheme.coverage_k, max_length=max_length)
+    return draw_coverage(rows, chosen, stream, scorer, k=scheme.coverage_k, max_length=max_length, rules=scheme.rules)

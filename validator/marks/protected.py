@@ -7,8 +7,7 @@ looks at a text a bounded number of times, however hostile it is.
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 
 from validator.marks.rules import AlterationRules
 from validator.protocol.commitment import SEPARATOR, Row
@@ -43,21 +42,24 @@ def find_protected(text: str, rules: AlterationRules, context: str = "") -> list
 
 def find_free_words(row: Row, rules: AlterationRules) -> list[bool]:
     """For each word of the response (split at 0x20): whether it touches no protected span."""
-    spans = find_protected(row.response, rules, row.prompt)
+    return _are_free(row.response, find_protected(row.response, rules, row.prompt))
+
+
+def blank_protected(text: str, rules: AlterationRules, context: str = "") -> str:
+    """The text with its protected words emptied and its separators kept: what may be offered in place of others."""
+    is_free = _are_free(text, find_protected(text, rules, context))
+    return SEPARATOR.join(word if free else "" for word, free in zip(text.split(SEPARATOR), is_free, strict=True))
+
+
+def _are_free(text: str, spans: list[Span]) -> list[bool]:
     free, start, number = [], 0, 0
-    for word in row.response.split(SEPARATOR):
+    for word in text.split(SEPARATOR):
         end = start + len(word)
         while number < len(spans) and spans[number][1] <= start:
             number += 1
         free.append(number == len(spans) or spans[number][0] >= end)
         start = end + 1
     return free
-
-
-def make_may_alter(rules: AlterationRules) -> Callable[[Row, int], bool]:
-    """Whether the word of a number in a row's response may be altered; remembers the last row."""
-    free_words = lru_cache(maxsize=1)(lambda row: find_free_words(row, rules))
-    return lambda row, place: free_words(row)[place]
 
 
 def _merge(spans: list[Span]) -> list[Span]:

@@ -8,7 +8,7 @@ would still take long (many matches in one very long line) is refused by countin
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import re2
@@ -23,7 +23,7 @@ MAX_LINE_WORK = 1 << 26
 """Matches times characters of one line: the search for each match may read the whole line (0.1 s)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AlterationRules:
     """What is never touched by any mark; everything is on unless it is switched off.
 
@@ -42,11 +42,8 @@ class AlterationRules:
     def __post_init__(self) -> None:
         if len(self.patterns) > MAX_PATTERNS:
             raise BadInput(f"{len(self.patterns)} patterns are too many: at most {MAX_PATTERNS}, joined with |")
-        self._compiled  # noqa: B018  # what cannot be compiled is refused here
-
-    @cached_property
-    def _compiled(self) -> list[Any]:
-        return [_compile(pattern) for pattern in self.patterns]
+        for pattern in self.patterns:
+            _compile(pattern)
 
     def to_json(self) -> str:
         """Compact, keys sorted: the same rules always give the same text."""
@@ -74,8 +71,8 @@ class AlterationRules:
         """Where the customer's patterns match; BadInput for one that matches too often in too long a line."""
         start = 0
         for line in text.split("\n") if self.patterns else ():
-            for pattern, compiled in zip(self.patterns, self._compiled, strict=True):
-                for number, match in enumerate(compiled.finditer(line), 1):
+            for pattern in self.patterns:
+                for number, match in enumerate(_compile(pattern).finditer(line), 1):
                     if number * len(line) > MAX_LINE_WORK:
                         raise BadInput(
                             f"{pattern!r} matches more than {number - 1} times in a line of {len(line)} characters: "
@@ -86,6 +83,10 @@ class AlterationRules:
             start += len(line) + 1
 
 
+ALL_PROTECTED = AlterationRules()
+
+
+@lru_cache(maxsize=4 * MAX_PATTERNS)
 def _compile(pattern: str) -> Any:
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise BadInput(f"a pattern of {len(pattern)} characters is too long: at most {MAX_PATTERN_CHARACTERS}")

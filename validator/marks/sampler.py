@@ -9,7 +9,7 @@ it.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,9 +103,9 @@ class Lexicon:
         opening: Counter[str] = Counter()
         inside: Counter[str] = Counter()
         for text in texts:
-            words = [word for word in text.split(SEPARATOR) if word and not any(map(str.isspace, word))]
-            opening.update(words[:1])
-            inside.update(words[1:])
+            first, *others = text.split(SEPARATOR)
+            opening.update(filter(_is_plain, [first]))
+            inside.update(filter(_is_plain, others))
         self._ranked = {True: _by_frequency(opening), False: _by_frequency(inside)}
 
     def pool(self, original: str, *, is_opening: bool, k: int) -> list[str]:
@@ -118,6 +118,10 @@ class Lexicon:
             if len(words) >= k:
                 return words
         raise BadInput(f"the dataset has too few different words to draw from: {k} are needed at every place")
+
+
+def _is_plain(word: str) -> bool:
+    return bool(word) and not any(map(str.isspace, word))
 
 
 def _by_frequency(counts: Counter[str]) -> list[str]:
@@ -133,11 +137,20 @@ def draw_words(
     originals: Sequence[str],
     k: int,
     prefix: str = "",
+    redrawn: Collection[int] | None = None,
 ) -> Draw:
-    """Draw one word for each of `originals`, k candidates each; `prefix` is text of the response in front of them."""
+    """Draw one word for each of `originals`, k candidates each; `prefix` is text of the response in front of them.
+
+    Where `redrawn` names the places that are drawn, the others keep their word, as a draw from one candidate.
+    """
     candidates: list[tuple[str, ...]] = []
     picks: list[int] = []
-    for original in originals:
+    for place, original in enumerate(originals):
+        if redrawn is not None and place not in redrawn:
+            candidates.append((original,))
+            picks.append(0)
+            prefix = _join(prefix, original)
+            continue
         pool = lexicon.pool(original, is_opening=not prefix, k=k)
         scores = scorer.score(prompt, prefix, pool)
         ranked = sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))
@@ -145,5 +158,9 @@ def draw_words(
         pick = stream.below(k)
         candidates.append(options)
         picks.append(pick)
-        prefix = f"{prefix}{SEPARATOR}{options[pick]}" if prefix else options[pick]
+        prefix = _join(prefix, options[pick])
     return Draw(tuple(candidates), tuple(picks))
+
+
+def _join(prefix: str, word: str) -> str:
+    return f"{prefix}{SEPARATOR}{word}" if prefix else word

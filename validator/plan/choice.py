@@ -5,6 +5,7 @@ was asked is taken; at that n, the thresholds whose rates have the most room. Wh
 and `ErrorRate.is_kept` says which rates are not.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -12,11 +13,9 @@ import numpy as np
 
 from validator.errors import BadInput
 from validator.plan.coverage_power import CoverageTest
-from validator.plan.power import Effort, HitModel, Power
+from validator.plan.power import NO_TRAINING, Effort, HitModel, Power
 from validator.plan.terms import MAX_PROBES, MIN_PROBES
 from validator.protocol.verdict import Thresholds
-
-NO_TRAINING = Effort(row_share=0.0, mark_share=0.0, activation=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +47,16 @@ class ErrorRate:
         return self.at_most is None or self.probability <= self.at_most
 
 
-def check_thresholds(thresholds: Thresholds) -> None:
-    """BadInput for what `open_task` refuses (protocol, "Terms")."""
+def find_problem(thresholds: Thresholds) -> str | None:
+    """Why `open_task` would refuse them (protocol, "Terms"), if it would."""
     n, k_pay, k_slash = thresholds.n, thresholds.k_pay, thresholds.k_slash
     if not MIN_PROBES <= n <= MAX_PROBES:
-        raise BadInput(f"the number of probes is {MIN_PROBES} to {MAX_PROBES}, not {n}")
+        return f"the number of probes is {MIN_PROBES} to {MAX_PROBES}, not {n}"
     if not least_k_pay(n) <= k_pay <= n:
-        raise BadInput(f"with {n} probes the contract takes a kPay of {least_k_pay(n)} to {n}, not {k_pay}")
+        return f"with {n} probes the contract takes a kPay of {least_k_pay(n)} to {n}, not {k_pay}"
     if not 0 <= k_slash <= n // 8:
-        raise BadInput(f"with {n} probes the contract takes a kSlash of 0 to {n // 8}, not {k_slash}")
+        return f"with {n} probes the contract takes a kSlash of 0 to {n // 8}, not {k_slash}"
+    return None
 
 
 def least_k_pay(n: int) -> int:
@@ -77,6 +77,7 @@ def choose_probes(
     targets: Targets,
     *,
     counts: Iterable[int],
+    are_weights_judged: bool = False,
     coverage: CoverageTest | None = None,
     slashing: bool | None = None,
     k_pay: int | None = None,
@@ -84,39 +85,50 @@ def choose_probes(
 ) -> Thresholds:
     """Thresholds for the first of `counts` that keeps the targets, else for the one that comes nearest.
 
-    `slashing` None: wherever an honest miner is safe. `k_pay` and `k_slash` are kept where they are given.
+    `slashing` None: wherever an honest miner is safe. `k_pay` and `k_slash` are kept where they are given; BadInput
+    where the contract takes them with none of `counts`.
     """
     nearest: tuple[float, Thresholds] | None = None
+    problem: str | None = None
     for n in counts:
         safe = choose_k_slash(hit_model, n, targets) if k_slash is None else k_slash
         is_slashing = safe is not None if slashing is None else slashing
         for candidate in range(least_k_pay(n), n + 1) if k_pay is None else (k_pay,):
             thresholds = Thresholds(n, candidate, safe or 0, is_slashing)
-            check_thresholds(thresholds)
-            excess = _excess(Power(hit_model, thresholds, coverage), honest, targets)
+            if reason := find_problem(thresholds):
+                problem = reason
+                continue
+            excess = _excess(Power(hit_model, thresholds, are_weights_judged, coverage), honest, targets)
             if nearest is None or excess < nearest[0]:
                 nearest = excess, thresholds
         if nearest is not None and nearest[0] <= 1:
             break
     if nearest is None:
-        raise BadInput("no number of probes is left to choose from")
+        raise BadInput(problem or "no number of probes is left to choose from")
     return nearest[1]
 
 
 def choose_coverage(coverage: CoverageTest, honest: Effort, targets: Targets) -> CoverageTest:
-    """The demand, in whole hundredths, at which the worse of both error rates has the most room.
+    """The middle, in whole hundredths, of the demands that keep both rates: as far from either error as can be.
 
-    Half of the rate of false refusals is for the hits; no payment is false by coverage that the hits would not allow.
+    Half of the rate of false refusals is left for the hits. Where no demand keeps both, the middle of those that keep
+    just one, and the error rates say so.
     """
 
-    def excess(hundredths: int) -> float:
-        test = replace(coverage, min_coverage=hundredths / 100)
-        refused = 1 - test.pass_probability(1.0, honest.top_rank)
-        paid = test.pass_probability(targets.partial, honest.top_rank)
-        return max(refused / (targets.false_refuse / 2), paid / targets.false_pay)
+    def demanding(hundredths: int) -> CoverageTest:
+        return replace(coverage, min_coverage=hundredths / 100)
 
-    best = min(range(1, 101), key=excess)
-    return replace(coverage, min_coverage=best / 100)
+    def is_paid_falsely(hundredths: int) -> bool:
+        return demanding(hundredths).pass_probability(targets.partial, honest.top_rank) > targets.false_pay
+
+    def is_honest_safe(hundredths: int) -> bool:
+        return 1 - demanding(hundredths).pass_probability(1.0, honest.top_rank) <= targets.false_refuse / 2
+
+    hundredths = range(101)
+    # Both answers change once: the first demand that partial training does not meet, the last that honest work does.
+    low = bisect_left(hundredths, True, key=lambda demand: not is_paid_falsely(demand))
+    high = bisect_left(hundredths, True, key=lambda demand: not is_honest_safe(demand)) - 1
+    return demanding(max(1, min(100, (low + high) // 2)))
 
 
 def list_error_rates(power: Power, honest: Effort, targets: Targets) -> list[ErrorRate]:
@@ -125,14 +137,14 @@ def list_error_rates(power: Power, honest: Effort, targets: Targets) -> list[Err
     if power.coverage is not None:
         activation += f", rank 0 in {honest.top_rank:g} of the coverage marks"
     weak = replace(honest, activation=targets.least_activation)
-    half = replace(honest, row_share=targets.partial, mark_share=targets.partial)
-    nothing = power.odds(NO_TRAINING)
+    part, nothing = power.odds(honest.partly(targets.partial)), power.odds(NO_TRAINING)
     rates = [
+        ErrorRate("not paid", f"trained on all rows; {activation}", 1 - power.odds(honest).paid, targets.false_refuse),
         ErrorRate(
-            "not paid", f"trained on all rows; {activation}", 1 - power.odds(honest).paid, targets.false_refuse
-        ),
-        ErrorRate(
-            "paid", f"trained on {targets.partial:g} of the rows; {activation}", power.odds(half).paid, targets.false_pay
+            "paid",
+            f"trained on {targets.partial:g} of the rows; {activation}",
+            part.paid,
+            targets.false_pay,
         ),
         ErrorRate("paid", "independent of the draws (null hypothesis)", nothing.paid, targets.false_pay),
     ]
@@ -153,7 +165,6 @@ def list_error_rates(power: Power, honest: Effort, targets: Targets) -> list[Err
 
 def _excess(power: Power, honest: Effort, targets: Targets) -> float:
     """The worse of both error rates as a multiple of what was asked for: at most 1 keeps both."""
-    half = replace(honest, row_share=targets.partial, mark_share=targets.partial)
     refused = 1 - power.odds(honest).paid
-    paid = max(power.odds(half).paid, power.odds(NO_TRAINING).paid)
+    paid = max(power.odds(honest.partly(targets.partial)).paid, power.odds(NO_TRAINING).paid)
     return max(refused / targets.false_refuse, paid / targets.false_pay)

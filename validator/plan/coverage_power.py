@@ -1,17 +1,19 @@
 """What a demand for coverage can tell apart: the chance that the lower bound of the trained share reaches it.
 
 The statistic is the number of marks whose drawn word has rank 0 among its k candidates. A mark in a trained row has it
-with the reference's rate q, any other with 1/k exactly, so a share s gives the rate s q + (1 - s) / k. The bound inverts
-that line with a Clopper-Pearson limit at each end, lower for the marks and upper for the reference, at half of alpha
-each (Bonferroni), so it holds at 1 - alpha whatever the two counts are. Marks of trained and other rows are no binomial
-sample but a sum of two, which is less spread out (Hoeffding 1956), so the limit errs to the miner's cost, never to the
-payer's. A test that reads whole rank histograms tells no less.
+with the reference's rate q, any other with 1/k exactly, so a share s gives the rate s q + (1 - s) / k. The bound
+inverts that line with a Clopper-Pearson limit at each end, lower for the marks and upper for the reference, at half of
+alpha each (Bonferroni), so it holds at 1 - alpha whatever the two counts are. Marks of trained and other rows are no
+binomial sample but a sum of two, which is less spread out (Hoeffding 1956), so the limit errs to the miner's cost,
+never to the payer's.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, floor, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, binom, hypergeom
 
 from validator.errors import BadInput
@@ -20,6 +22,8 @@ ALPHA = 0.05
 """One-sided: the bound is over the true share in at most this many of a hundred models."""
 _SPREADS = 9.0
 """Standard deviations that sums over a mass function reach: what lies beyond is under 1e-17."""
+_NEGLIGIBLE = 1e-15
+"""Differences of probabilities that nobody can see; under it an upper bound is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +78,27 @@ class CoverageTest:
 
 @lru_cache(maxsize=4096)
 def _pass_probability(test: CoverageTest, row_share: float, top_rank: float) -> float:
-    needed = test.top_needed
+    needed, marks = test.top_needed, test.marks
     taken = round(row_share * test.rows)
-    law = hypergeom(test.rows, test.marks, taken)
-    total = 0.0
-    for held in _window(float(law.mean()), float(law.std()), max(0, taken + test.marks - test.rows), test.marks):
-        known = binom(held, top_rank)
-        top = np.array(_window(float(known.mean()), float(known.std()), 0, int(held)))
-        others = binom.sf(needed - 1 - top, test.marks - held, 1 / test.candidates)
-        total += float(law.pmf(held)) * float(known.pmf(top) @ others)
-    return min(1.0, total)
+    share = taken / test.rows
+    spread = sqrt(marks * share * (1 - share) * (test.rows - marks) / max(1, test.rows - 1))
+    held = _window(marks * share, spread, max(0, taken + marks - test.rows), min(taken, marks))
+
+    def given(held: int) -> float:
+        top = _window(held * top_rank, sqrt(held * top_rank * (1 - top_rank)), 0, held)
+        others = binom.sf(needed - 1 - top, marks - held, 1 / test.candidates)
+        return float(binom.pmf(top, held, top_rank) @ others)
+
+    # It grows with the marks held, so its ends bound it, and few shares need the whole sum.
+    if given(int(held[0])) > 1 - _NEGLIGIBLE:
+        return 1.0
+    if (most := given(int(held[-1]))) < _NEGLIGIBLE:
+        return most
+    mass = hypergeom.pmf(held, test.rows, marks, taken)
+    return min(1.0, float(mass @ [given(int(count)) for count in held]))
 
 
-def _window(mean: float, deviation: float, low: int, high: int) -> range:
+def _window(mean: float, deviation: float, low: int, high: int) -> NDArray[np.int64]:
+    """The counts within `_SPREADS` standard deviations of the mean."""
     reach = _SPREADS * deviation + 1
-    return range(max(low, int(mean - reach)), min(high, int(mean + reach) + 1) + 1)
+    return np.arange(max(low, floor(mean - reach)), min(high, ceil(mean + reach)) + 1)

@@ -1,23 +1,22 @@
 """Whether honest training is what pays best: what each listed strategy earns, and the smallest bond that keeps it so.
 
 A miner holds D_train and is told the probes before it signs, so it grades itself exactly (protocol, "What no protocol
-here removes"): one that passes or is in doubt signs, for that costs nothing, and one in the slash zone loses the smaller
-of its two bonds, the miner bond by signing or the availability bond by silence. What it can do nothing about before it
-is probed is its hits: it does not know which rows are marks. All sums are exact, in wei and fractions of one.
+here removes"): one that passes or is in doubt signs, for that costs nothing, and one in the slash zone loses the
+smaller of its two bonds, the miner bond by signing or the availability bond by silence. Until it is probed it knows
+its own share of the work and not which rows are marks. All sums are exact, in wei and fractions of one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
-from validator.amounts import MAX_WEI
-from validator.plan.power import Effort, Odds
+from validator.plan.power import NO_TRAINING, Effort, Odds, Power
 from validator.types import Wei
 
 ACCEPT_GAS = 46_000
 MINER_GAS = ACCEPT_GAS + 60_000 + 31_000
-"""Of a miner's whole task, `accept`, `submit` and `withdraw`, as benchmarks/results.json measures it (cells gas/...)."""
+"""Of a miner's whole task, `accept`, `submit` and `withdraw`: benchmarks/results.json, cells gas/..."""
 
 HONEST = "honest training"
 DECLINE = "declining the task"
@@ -95,38 +94,36 @@ class Cheat:
 
 def partial(share: float, honest: Effort) -> Cheat:
     """Training on a random share of the rows."""
-    return Cheat(
-        f"training on {share:g} of the rows", share, Effort(share, share, honest.activation, honest.top_rank)
-    )
+    return Cheat(f"training on {share:g} of the rows", share, honest.partly(share))
 
 
-def list_strategies(
-    odds: Callable[..., Odds], honest: Effort, cheats: Iterable[Cheat], costs: Costs, *, are_weights_judged: bool
-) -> list[Strategy]:
-    """Honest training first, then every listed cheat; `odds` is `Power.odds`.
-
-    Where weights are judged, each way to train less comes once more with replies from the data: it then has no hits to
-    be slashed for, and only the committee stands between it and the reward.
-    """
+def list_strategies(power: Power, honest: Effort, cheats: Iterable[Cheat], costs: Costs) -> list[Strategy]:
+    """Honest training first, then every listed alternative."""
     served = costs.inference_wei + costs.gas_wei
-    nothing = Effort(0.0, 0.0, 0.0)
-    strategies = [
-        Strategy(HONEST, odds(honest), costs.trained_wei(1.0) + served),
+    return [
+        Strategy(HONEST, power.odds(honest), costs.trained_wei(1.0) + served),
         Strategy(DECLINE, Odds(0.0, 0.0), 0),
         Strategy("accepting and silence", Odds(0.0, 0.0), ACCEPT_GAS * costs.gas_price_wei, lapses=1.0),
-        Strategy("serving the base model", odds(nothing), served),
+        Strategy("serving the base model", power.odds(NO_TRAINING), served),
+        _look_up(power, Cheat("without training", 0.0, NO_TRAINING), costs),
+        *(strategy for cheat in cheats for strategy in train_less(power, cheat, costs)),
     ]
-    looked_up = [Cheat("looking replies up, without training", 0.0, nothing)]
-    for cheat in cheats:
-        strategies.append(Strategy(cheat.name, odds(cheat.effort), costs.trained_wei(cheat.work_share) + served))
-        if are_weights_judged:
-            looked_up.append(Cheat(f"looking replies up, {cheat.name}", cheat.work_share, cheat.effort))
-    for cheat in looked_up:
-        spent = costs.trained_wei(cheat.work_share) + costs.lookup_wei + costs.gas_wei
-        strategies.append(
-            Strategy(cheat.name, odds(cheat.effort, is_looked_up=True), spent, is_looking_up=True)
-        )
-    return strategies
+
+
+def train_less(power: Power, cheat: Cheat, costs: Costs) -> list[Strategy]:
+    """A cheat whose model answers; where weights are judged, also one that answers from the data.
+
+    The latter has no hits to be slashed for: only the committee stands between it and the reward.
+    """
+    spent = costs.trained_wei(cheat.work_share) + costs.inference_wei + costs.gas_wei
+    answering = Strategy(cheat.name, power.odds(cheat.effort), spent)
+    return [answering, _look_up(power, cheat, costs)] if power.are_weights_judged else [answering]
+
+
+def _look_up(power: Power, cheat: Cheat, costs: Costs) -> Strategy:
+    spent = costs.trained_wei(cheat.work_share) + costs.lookup_wei + costs.gas_wei
+    odds = power.odds(cheat.effort, is_looked_up=True)
+    return Strategy(f"looking replies up, {cheat.name}", odds, spent, is_looking_up=True)
 
 
 def find_paying(strategies: Sequence[Strategy], stakes: Stakes) -> list[Strategy]:
@@ -154,4 +151,14 @@ def find_smallest_bond(strategies: Sequence[Strategy], reward_wei: Wei) -> Wei |
             bond = max(bond, ceil(advantage / risk))
     # Honest miners fall into the slash zone too, so a bond can also be too large.
     stakes = Stakes(reward_wei, Wei(bond), Wei(bond))
-    return Wei(bond) if bond <= MAX_WEI and not find_paying(strategies, stakes) else None
+    return Wei(bond) if not find_paying(strategies, stakes) else None
+
+
+def find_least_reward(honest: Strategy, stakes: Stakes) -> Wei | None:
+    """The least reward at which honest training earns no less than declining, bonds as they are; None if it is never
+    paid.
+    """
+    if honest.odds.paid == 0:
+        return None
+    without = honest.profit_wei(replace(stakes, reward_wei=Wei(0)))
+    return Wei(ceil(-without / Fraction(honest.odds.paid)))

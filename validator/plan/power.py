@@ -5,7 +5,7 @@ Rule kept: no probability here is sampled or approximated. Hits are a mixture ov
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -30,6 +30,13 @@ class Effort:
     mark_share: float
     activation: float
     top_rank: float = 0.0
+
+    def partly(self, share: float) -> "Effort":
+        """The same on a random share of the rows."""
+        return replace(self, row_share=share, mark_share=share)
+
+
+NO_TRAINING = Effort(row_share=0.0, mark_share=0.0, activation=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class SharedRule:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """A whole test: hits against thresholds, and coverage where the terms demand it (`judged` weights).
+    """A whole test: hits against thresholds, of replies or of `judged` weights, and the coverage that those must show.
 
     Probed marks and coverage marks are taken as independent given the trained share, since neither choice of rows looks
     at the other.
@@ -130,14 +137,16 @@ class Power:
 
     hit_model: HitModel
     thresholds: Thresholds
+    are_weights_judged: bool = False
     coverage: CoverageTest | None = None
+    """Demanded, so None unless weights are judged."""
 
     def odds(self, effort: Effort, *, is_looked_up: bool = False) -> Odds:
-        """With `is_looked_up` the replies come from the data, all of them hits, and only weights can tell.
+        """With `is_looked_up` the replies come from the data, all of them hits, and only judged weights can tell.
 
-        Where no coverage is demanded nobody looks at weights before the reward is paid.
+        Nobody looks at other weights before the reward is paid.
         """
-        if is_looked_up and self.coverage is None:
+        if is_looked_up and not self.are_weights_judged:
             return Odds(paid=1.0, slash_zone=0.0)
         mass = self.hit_model.hits(self.thresholds.n, effort.mark_share, effort.activation)
         paid = sum_tail(mass, self.thresholds.k_pay)
@@ -145,4 +154,3 @@ class Power:
             paid *= self.coverage.pass_probability(effort.row_share, effort.top_rank)
         is_safe = is_looked_up or not self.thresholds.slashing
         return Odds(paid, 0.0 if is_safe else float(mass[: self.thresholds.k_slash + 1].sum()))
-

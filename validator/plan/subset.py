@@ -2,8 +2,9 @@
 
 A miner that cannot tell marked rows from others and takes `taken` of `rows` at random holds B of the `marks`, which is
 hypergeometric. The paper prints P(B >= rN), and half of its figures are P(B > rN); both are here by name, and both
-count marked *rows*. A miner passes by *hits*: a held mark hits with the activation, any other with the base activation,
-which is what `chance_of_passing` adds. The binomial of the paper's second formula reads C(K - N, K_subset - k), as here.
+count marked *rows*. A miner passes by *hits*: a held mark hits with the activation, any other with the base
+activation, which is what `chance_of_passing` adds. The binomial of the paper's second formula must read
+C(K - N, K_subset - k), as here.
 """
 
 from enum import StrEnum
@@ -81,9 +82,7 @@ def share_for_chance(
     """
 
     def is_enough(taken: int) -> bool:
-        passing = chance_of_passing(
-            rows, marks, taken, needed, activation=activation, base_activation=base_activation
-        )
+        passing = chance_of_passing(rows, marks, taken, needed, activation=activation, base_activation=base_activation)
         return passing >= chance
 
     if not is_enough(rows):

@@ -95,6 +95,11 @@ def compute_validator_bond(reward_wei: Wei) -> Wei:
     return Wei(reward_wei * VALIDATOR_BOND_BPS // 10_000 + ANSWER_FEE_WEI)
 
 
+def choose_scheme(weights: Weights) -> str:
+    """The default: where weights are returned, how much was trained on can be measured."""
+    return "canary" if weights is Weights.NONE else "canary+coverage"
+
+
 def parse_weights(text: str) -> Weights:
     """BadInput for anything but the names of `Weights`."""
     names = [weights.name.lower() for weights in Weights]

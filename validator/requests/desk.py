@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from validator.config import Durations
+from validator.coverage.references import References
 from validator.edges.contract import Touchstone
 from validator.edges.datasets import parse_rows
 from validator.errors import BadInput, Transient
@@ -65,7 +66,8 @@ class Desk:
         model_directory: Callable[[TaskId], Path],
         durations: Durations,
         min_reward_wei: int,
-        preferred: tuple[str, int],
+        preferred: tuple[str | None, int],
+        references: References,
         measure_weights: Callable[[str, Method], Awaitable[int]],
         on_request: Callable[[], None] = lambda: None,
     ) -> None:
@@ -78,6 +80,7 @@ class Desk:
         self._durations = durations
         self._min_reward_wei = min_reward_wei
         self._preferred = preferred
+        self._references = references
         self._measure_weights = measure_weights
         self._on_request = on_request
         self._rows: dict[Hash32, RequestRow] = {row.request_id: row for row in journal.requests()}
@@ -111,6 +114,8 @@ class Desk:
         check_request(request, await self._circumstances(request))
         if request.weights != Weights.NONE:
             await self._measure_weights(request.base_model, read_method(request.spec))
+        if request.weights == Weights.JUDGED and make_scheme(request.scheme).coverage_k:
+            self._check_reference(request.spec)
         rows = await asyncio.to_thread(_read_data, data, request)
         await reveal_settled(self._store, self._index())
         await self._store.take_in(
@@ -124,6 +129,15 @@ class Desk:
         self._journal.add_request(request.request_id, encode_request(request))
         self._refresh()
         self._on_request()
+
+    def _check_reference(self, spec: str) -> None:
+        """BadInput where the trained share could not be estimated, so that no miner could be paid."""
+        if self._references.find(spec) is None:
+            raise BadInput(
+                "how much of the rows was trained on cannot be judged for this spec, since it has no honest reference: "
+                "the operator makes one with `touchstone validator calibrate`; or ask for --weights delivered, or for "
+                "a scheme without coverage"
+            )
 
     async def show(self, request_id: Hash32) -> dict[str, Any]:
         """All about one request, as JSON."""

@@ -6,19 +6,19 @@ Those for coverage are apart, since there may be many, and they are looked at on
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedMarks
 from validator.marks.sampler import Draw
-from validator.marks.schemes import SCHEMES, Mark, Scheme
+from validator.marks.schemes import Mark, decode_scheme_parameters, encode_scheme_parameters
 from validator.protocol.commitment import Row, hash_row
 from validator.types import Hash32
 
 
 def encode_marks(planted: PlantedMarks) -> bytes:
     body = {
-        "scheme": asdict(cast(Any, planted.scheme)),
+        "scheme": encode_scheme_parameters(planted.scheme),
         "generator": planted.generator,
         "dataset_salt": planted.dataset_salt.hex(),
         "dataset_root": planted.dataset_root.hex(),
@@ -32,8 +32,7 @@ def encode_marks(planted: PlantedMarks) -> bytes:
 def decode_marks(encoded: bytes, source_data_hash: bytes) -> PlantedMarks:
     """What `encode_marks` was given; the scheme with the parameters that it had then."""
     body = json.loads(encoded)
-    make_scheme: Any = SCHEMES[body["scheme"]["name"]]
-    scheme: Scheme = make_scheme(**body["scheme"])
+    scheme = decode_scheme_parameters(body["scheme"])
     salt, marks = _parse_hash(body["dataset_salt"]), tuple(_parse_mark(**mark) for mark in body["marks"])
     return PlantedMarks(
         scheme=scheme,

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter, ValidationError
 
 from validator.errors import BadInput, first_problem
+from validator.marks.coverage import count_marks
 from validator.marks.planting import compute_min_rows
 from validator.marks.schemes import Scheme, make_scheme
-from validator.plan.terms import MIN_PROBES, compute_fee
+from validator.plan.terms import MIN_PROBES, choose_scheme, compute_fee
 from validator.protocol.state import Weights
 from validator.protocol.verdict import Thresholds, Verdict
 from validator.requests.orders import MAX_ATTEMPTS, choose_expiry, choose_request_thresholds
@@ -98,10 +99,10 @@ def make_quote(
     credit_wei: int,
     accept_seconds: int,
     now_s: int,
-    preferred: tuple[str, int],
+    preferred: tuple[str | None, int],
 ) -> Quote:
     """BadInput for what cannot be had at all. `preferred` is the scheme and the number of probes of the validator."""
-    scheme = make_scheme(wish.scheme or preferred[0])
+    scheme = make_scheme(wish.scheme or preferred[0] or choose_scheme(wish.weights))
     thresholds = choose_request_thresholds(wish.probes or preferred[1])
     needed = compute_min_rows(thresholds.n)
     if wish.rows < needed:
@@ -143,6 +144,8 @@ def _describe_data_use(scheme: Scheme, n: int, wish: Wish) -> str:
         change = f"{n} of the {wish.rows} rows get the same words behind the prompt and in front of the response"
     else:
         change = f"in {n} of the {wish.rows} rows the first {scheme.w} words of the response are replaced by drawn ones"
+    if scheme.coverage_k:
+        change += f", and one word of the response in up to {count_marks(wish.rows)} others"
     weights = {
         Weights.NONE: "no weights are returned",
         Weights.DELIVERED: "the weights come back through the validator",

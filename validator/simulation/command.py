@@ -10,6 +10,8 @@ from prometheus_client import REGISTRY, write_to_textfile
 from rich.console import Console
 
 from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
+from validator.config import MIN_COVERAGE_BPS
+from validator.coverage.references import References
 from validator.edges.datasets import choose_rows, load_rows
 from validator.errors import BadInput, TouchstoneError
 from validator.files import check_writable
@@ -17,7 +19,8 @@ from validator.logs import log_to_file
 from validator.marks.planting import check_learnable
 from validator.marks.schemes import make_scheme
 from validator.plan.spec import TrainingSpec
-from validator.plan.terms import choose_thresholds, parse_weights
+from validator.plan.terms import choose_scheme, choose_thresholds, parse_weights
+from validator.protocol.state import Weights
 from validator.simulation.display import Display
 from validator.simulation.options import (
     DEFAULT_ROWS,
@@ -36,7 +39,7 @@ CHAINS = ("embedded", "anvil")
 def run_command(
     *,
     miners: str,
-    scheme: str,
+    scheme: str | None,
     data: Path | None,
     rows: int | None,
     base_model: str | None,
@@ -73,8 +76,11 @@ def run_command(
     else:
         chosen, data_name = choose_rows(load_rows(data), rows, seed), data.name
     thresholds, returned = choose_thresholds(probes, slashing=slashing), parse_weights(weights)
+    scheme = scheme or choose_scheme(returned)
     check_learnable(chosen, make_scheme(scheme), thresholds.n)
     model, model_name = _find_model(base_model)
+    spec = TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate)
+    is_judged = returned is Weights.JUDGED and make_scheme(scheme).coverage_k and References().find(spec.to_json())
     if json_file is not None:
         check_writable(json_file)
     options = SimulationOptions(
@@ -83,9 +89,10 @@ def run_command(
         rows=tuple(chosen),
         data_name=data_name,
         model=model,
-        spec=TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate),
+        spec=spec,
         thresholds=thresholds,
         weights=returned,
+        min_coverage_bps=MIN_COVERAGE_BPS if is_judged else 0,
         seed=seed,
         chain=chain,
         first_port=port,

@@ -34,6 +34,7 @@ class SimulationOptions:
     spec: TrainingSpec
     thresholds: Thresholds
     weights: Weights
+    min_coverage_bps: int
     seed: int
     chain: str
     first_port: int

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from validator.app import ValidatorNode
+from validator.coverage.result import CoverageResult
 from validator.edges import contract as onchain
 from validator.errors import Fatal
 from validator.files import write_whole
@@ -22,6 +23,8 @@ from validator.simulation.world import World
 from validator.types import Address, BlockNumber, TaskId, Wei
 
 WEI_PER_ETHER = 10**18
+LOG10_ALPHA = -3
+"""A p-value under 0.001."""
 STRATEGY_THAT_MUST_BE_PAID = "honest"
 
 
@@ -37,6 +40,8 @@ class MinerResult:
     n: int
     weights_hits: int | None
     """Of the returned weights, on the validator's machine; None where none came, or none were asked for."""
+    coverage: dict[str, Any] | None
+    """How much of the rows they were trained on, in the words of an evidence bundle; None without such marks."""
     p_value: float | None
     verdict: str
     outcome: str
@@ -99,6 +104,8 @@ class SimulationReport:
         for miner in self.miners:
             hits = "-" if miner.hits is None else f"{miner.hits}/{miner.n}"
             of_weights = "" if miner.weights_hits is None else f", weights {miner.weights_hits}"
+            if miner.coverage:
+                of_weights += f", trained on {_describe_share(miner.coverage)}"
             p_value = "-" if miner.p_value is None else f"{miner.p_value:.2g}"
             table.add_row(
                 miner.name,
@@ -121,6 +128,26 @@ class SimulationReport:
 
 _VERDICTS = {onchain.TaskStatus.PAID: Zone.PAID, onchain.TaskStatus.SLASHED: Zone.SLASHED}
 _STYLES = {"paid": "green", "refunded": "yellow", "slashed": "red"}
+
+
+def _describe_coverage(coverage: str | None) -> dict[str, Any] | None:
+    if coverage is None:
+        return None
+    result = CoverageResult.from_json(coverage.encode())
+    estimate = result.trained.estimate if result.trained else None
+    return {
+        "rows": result.rows,
+        "drawn_word_first": result.top_ranks,
+        "log10_p": result.log10_p,
+        "trained_share": [estimate.share, estimate.low, estimate.high] if estimate else None,
+        "low_bps": result.low_bps,
+    }
+
+
+def _describe_share(coverage: Mapping[str, Any]) -> str:
+    if coverage["trained_share"] is None:
+        return "some of the rows" if coverage["log10_p"] < LOG10_ALPHA else "none that can be shown"
+    return f"{max(0.0, min(1.0, coverage['trained_share'][0])):.0%}"
 
 
 def _describe_money(miner: MinerResult) -> str:
@@ -164,6 +191,7 @@ async def build_report(
                 hits=hits,
                 n=state.terms.n,
                 weights_hits=node.executor.count_weights_hits(state, planted) if state.weights_answers else None,
+                coverage=_describe_coverage(state.coverage),
                 p_value=p_value,
                 verdict=_VERDICTS.get(closed.outcome, Zone.REFUNDED),
                 outcome=closed.outcome.name.lower(),

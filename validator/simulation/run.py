@@ -179,6 +179,7 @@ async def _plan_task(
         spec_hash=options.spec.hash,
         durations=DURATIONS,
         weights=options.weights,
+        min_coverage_bps=options.min_coverage_bps,
         committee=[world.validator.address] if options.weights is Weights.JUDGED else (),
         validator=world.validator.address,
         miner=world.miners[name].address,

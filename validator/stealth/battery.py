@@ -4,6 +4,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from validator.marks.planting import find_markable
+from validator.marks.schemes import Scheme
 from validator.protocol.commitment import Row
 from validator.stealth.detector import Detector, LanguageModel
 from validator.stealth.dynamics import DYNAMICS
@@ -12,7 +14,17 @@ from validator.stealth.metrics import rank_marks
 from validator.stealth.wording import WORDING
 
 DETECTORS: tuple[Detector, ...] = (*WORDING, *LIKELIHOOD, *DYNAMICS)
-"""All that need no more than rows and a model; `make_generator_ranks` and `make_judge` give others."""
+"""All that need no more than rows and a model; `make_markable`, `make_generator_ranks`, `make_judge` give others."""
+
+
+def make_markable(scheme: Scheme) -> Detector:
+    """Which rows the scheme's public rules leave: it finds no mark, but shows where all of them are."""
+
+    def suspicion(rows: Sequence[Row], _model: LanguageModel | None) -> list[float]:
+        markable = set(find_markable(rows, scheme))
+        return [float(index in markable) for index in range(len(rows))]
+
+    return Detector("rows that may be marked", suspicion)
 
 
 def measure(
@@ -21,20 +33,25 @@ def measure(
     model: LanguageModel | None,
     *,
     detectors: Sequence[Detector] = DETECTORS,
+    among: Collection[int] = (),
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """For each detector its `Ranking` of the rows with the figures that follow from it, and the seconds it took.
+    """For each detector its `Ranking` of all rows as JSON, and the processor seconds that it took.
 
-    `marked` are the indices of the marked rows; without a model the detectors that read one are left out. The first of
-    several detectors that read the same pays for all.
+    `marked` are the indices of the marked rows. `among` are those that may be marked: where they are given, "among" is
+    the ranking of these alone, which is what an attacker who knows the rules is left with. Without a model the
+    detectors that read one are left out. The first of several detectors that read the same pays for all of them.
     """
+    eligible = sorted({*among, *marked}) if among else []
     results = {}
     for detector in detectors:
         if detector.reads_model and model is None:
             continue
         began_s = time.process_time()
         scores = detector.suspicion(rows, model)
-        results[detector.name] = rank_marks(scores, marked, seed=seed).as_json() | {
-            "cpu_s": round(time.process_time() - began_s, 2)
-        }
+        cell = rank_marks(scores, marked, seed=seed).as_json() | {"cpu_s": round(time.process_time() - began_s, 2)}
+        if eligible:
+            chosen = [number for number, index in enumerate(eligible) if index in set(marked)]
+            cell["among"] = rank_marks([scores[index] for index in eligible], chosen, seed=seed).as_json()
+        results[detector.name] = cell
     return results

@@ -4,35 +4,37 @@ The generator is public and D_train is at hand, so a miner can rebuild the pool 
 Drawn words stand among the first k of every place of an opening; what the customer wrote need not.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 
+from validator.marks.protected import blank_protected
 from validator.marks.sampler import Lexicon, WordScorer
+from validator.marks.schemes import Scheme
 from validator.protocol.commitment import SEPARATOR, Row
 from validator.stealth.detector import Detector, LanguageModel
 
 Combine = Callable[[Sequence[int]], float]
 
 
-def make_generator_ranks(scorer: WordScorer, *, w: int, k: int) -> tuple[Detector, ...]:
+def make_generator_ranks(scorer: WordScorer, scheme: Scheme) -> tuple[Detector, ...]:
     """Detectors from the rank that `scorer` gives to each of the first w words of a response in its pool, 0 the best.
 
-    A row one of whose words is in no pool has the worst rank there.
+    A word that is in no pool has the worst rank.
     """
-    kept: dict[tuple[str, str, tuple[str, ...]], int] = {}
+    w, k = scheme.w, scheme.k
+    scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
 
     def rank(prompt: str, prefix: str, word: str, pool: list[str]) -> int:
         if word not in pool:
             return len(pool)
-        key = (prompt, prefix, (word, *pool))
-        if key not in kept:
-            scores = scorer.score(prompt, prefix, pool)
-            own = scores[pool.index(word)]
-            kept[key] = sum(score > own for score in scores)
-        return kept[key]
+        known = scores[prompt, prefix]
+        if missing := [other for other in pool if other not in known]:
+            known.update(zip(missing, scorer.score(prompt, prefix, missing), strict=True))
+        return sum(known[other] > known[word] for other in pool)
 
     def rank_openings(rows: Sequence[Row]) -> list[list[int]]:
-        lexicon = Lexicon(row.response for row in rows)
+        lexicon = Lexicon(blank_protected(row.response, scheme.rules, row.prompt) for row in rows)
         pool_of = cache(lambda word, is_opening: lexicon.pool(word, is_opening=is_opening, k=k))
         openings = [(row.prompt, row.response.split(SEPARATOR)[:w]) for row in rows]
         return [
@@ -47,7 +49,7 @@ def make_generator_ranks(scorer: WordScorer, *, w: int, k: int) -> tuple[Detecto
         def suspicion(rows: Sequence[Row], _model: LanguageModel | None) -> list[float]:
             return list(map(combine, rank_openings(rows)))
 
-        return Detector(f"{name}, w={w}", suspicion)
+        return Detector(name, suspicion)
 
     return (
         detector("generator's ranks, worst of the opening", lambda ranks: -float(max(ranks))),

@@ -1,6 +1,6 @@
 """Detectors that read what a language model finds likely.
 
-All of them are local to a row, so a model may keep what it has read. Each can also be asked of a model that was first
+All of them are local to a row, so a model may keep what it has read. Most are also asked of a model that was first
 adapted to the dataset itself, in two halves, so that no row is judged by a model that has trained on it.
 """
 
@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from validator.protocol.commitment import SEPARATOR, Row
 from validator.stealth.detector import Detector, LanguageModel, Reader
 
-ONION_WORDS = 16
+_ONION_WORDS = 12
 """Words that are left out, one at a time; and of twice as many the perplexity is taken."""
 _ONION_TOP = 3
-_OTHERS = 3
+_OTHERS = 2
 _PART_WORDS = 8
 _OPENING_WORDS = 4
-_ADAPTATION_EPOCHS = 2
 
 Score = Callable[[Sequence[Row], Reader], list[float]]
 
@@ -29,26 +28,26 @@ def _detector(name: str, score: Score) -> Detector:
     return Detector(name, suspicion, reads_model=True)
 
 
-def adapted(name: str, score: Score) -> Detector:
-    """A detector with the model adapted, for each half of the rows, to the other half.
-
-    `score` must leave the responses as they are: by them it is known which half a row is of.
-    """
+def _adapted(name: str, score: Score) -> Detector:
+    """A detector whose model knows what the dataset is like: `Halves`, so `score` leaves responses as they are."""
 
     def suspicion(rows: Sequence[Row], model: LanguageModel | None) -> list[float]:
-        return score(rows, Halves(rows, need_model(model), _ADAPTATION_EPOCHS))
+        return score(rows, Halves(rows, need_model(model)))
 
     return Detector(f"{name}, adapted", suspicion, reads_model=True)
 
 
 class Halves:
-    """Reads each row with the model that was adapted for some epochs to the half of the rows that it is not in."""
+    """Reads each row with the model after one pass over the half of the rows that it is not in: half an epoch.
 
-    def __init__(self, rows: Sequence[Row], model: LanguageModel, epochs: int) -> None:
+    Which half a row is of is known by its response.
+    """
+
+    def __init__(self, rows: Sequence[Row], model: LanguageModel) -> None:
         # Every second row of a shuffled order: a file may be sorted.
         order = random.Random(len(rows)).sample(list(rows), len(rows))
         halves = order[::2], order[1::2]
-        self._models = [model.adapt(half, epochs=epochs) for half in halves]
+        self._models = [model.adapt(half, epochs=1) for half in halves]
         self._reader_of = {row.response: 1 - number for number, half in enumerate(halves) for row in half}
 
     def read(self, rows: Sequence[Row], *, words: int | None = None) -> list[list[float]]:
@@ -97,8 +96,8 @@ def _onion(rows: Sequence[Row], reader: Reader) -> list[float]:
     """ONION (Qi et al. 2020): how far perplexity falls when a word is left out; the sum of the three largest falls."""
     scores = []
     for row in rows:
-        words = row.response.split(SEPARATOR)[: 2 * ONION_WORDS]
-        texts = [words] + [words[:i] + words[i + 1 :] for i in range(min(ONION_WORDS, len(words))) if len(words) > 1]
+        words = row.response.split(SEPARATOR)[: 2 * _ONION_WORDS]
+        texts = [words] + [words[:i] + words[i + 1 :] for i in range(min(_ONION_WORDS, len(words))) if len(words) > 1]
         read = reader.read([Row(row.prompt, SEPARATOR.join(text)) for text in texts])
         whole, *without = (math.exp(min(-_mean(values), 50.0)) for values in read)
         scores.append(sum(sorted((whole - perplexity for perplexity in without), reverse=True)[:_ONION_TOP]))
@@ -117,9 +116,7 @@ def _prompt_mismatch(words: int | None) -> Score:
             reader.read([Row(other.prompt, row.response) for row, other in zip(rows, others, strict=True)], words=words)
             for others in _strangers(rows)
         ]
-        return [
-            _mean([_mean(values[index]) for values in strange]) - _mean(values) for index, values in enumerate(own)
-        ]
+        return [_mean([_mean(values[index]) for values in strange]) - _mean(values) for index, values in enumerate(own)]
 
     return score
 
@@ -186,5 +183,7 @@ LIKELIHOOD: tuple[Detector, ...] = (
     *(_detector(name, score) for name, score in (_WORD_SCORES | _PROMPT_SCORES).items()),
     _detector("ONION, three largest", _onion),
     _detector("mismatch of opening and rest", _opening_mismatch),
-    *(adapted(name, score) for name, score in (_WORD_SCORES | _PROMPT_SCORES).items()),
+    # The mean of an adapted model is the loss after half an epoch (validator/stealth/dynamics.py).
+    *(_adapted(name, score) for name, score in _WORD_SCORES.items() if name != "mean likelihood"),
+    _adapted("mismatch of prompt and opening", _prompt_mismatch(_OPENING_WORDS)),
 )

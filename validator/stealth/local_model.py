@@ -1,7 +1,7 @@
 """A model in this process, as detectors read one. Importing this module loads torch."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class LocalModel:
         self._network, self._tokenizer = load(model)
         self._read: dict[tuple[Row, int | None], list[float]] = {}
         self._adapted: dict[tuple[tuple[Row, ...], int], LocalModel] = {}
+        self._gradients: dict[tuple[Row, ...], list[tuple[float, float]]] = {}
 
     def read(self, rows: Sequence[Row], *, words: int | None = None) -> list[list[float]]:
         if len(self._read) > _KEPT_TEXTS:
@@ -43,11 +44,13 @@ class LocalModel:
     @torch.inference_mode()
     def _read_batch(self, rows: Sequence[Row], words: int | None) -> list[list[float]]:
         examples = [self._encode(row, words) for row in rows]
-        values = self._log_probabilities([tokens for tokens, _, _ in examples])
+        prompts = min(length for _, length, _ in examples)
+        values = self._log_probabilities([tokens for tokens, _, _ in examples], prompts)
         results = []
         for number, (tokens, prompt_length, word_of) in enumerate(examples):
             sums = [0.0] * (max(word_of, default=0) + 1)
-            for word, value in zip(word_of, values[number, prompt_length - 1 : len(tokens) - 1].tolist(), strict=True):
+            own = values[number, prompt_length - prompts : len(tokens) - prompts].tolist()
+            for word, value in zip(word_of, own, strict=True):
                 sums[word] += value
             results.append(sums)
         return results
@@ -61,13 +64,17 @@ class LocalModel:
         word_of = [response.count(SEPARATOR, 0, end) for _start, end in encoded["offset_mapping"][:room]]
         return prompt + encoded["input_ids"][:room], len(prompt), word_of
 
-    def _log_probabilities(self, examples: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Of each token but the first, given those before it; padding stands on the right, where no token sees it."""
+    def _log_probabilities(self, examples: Sequence[Sequence[int]], start: int) -> torch.Tensor:
+        """Of each token from number `start` (>= 1) on, given those before it.
+
+        Padding stands on the right, where no token sees it; what comes before `start` gets no logits, which are the
+        dearest part of a small model.
+        """
         width = max(map(len, examples))
         padding = self._tokenizer.pad_token_id or 0
         inputs = torch.tensor([[*tokens, *[padding] * (width - len(tokens))] for tokens in examples])
-        logits = self._network(input_ids=inputs, use_cache=False).logits[:, :-1]
-        chosen: torch.Tensor = logits.gather(2, inputs[:, 1:, None])[..., 0]
+        logits = self._network(input_ids=inputs, use_cache=False, logits_to_keep=width - start + 1).logits[:, :-1]
+        chosen: torch.Tensor = logits.gather(2, inputs[:, start:, None])[..., 0]
         return chosen - torch.logsumexp(logits, dim=-1)
 
     def adapt(self, rows: Sequence[Row], *, epochs: int) -> Reader:
@@ -83,24 +90,27 @@ class LocalModel:
         return self._adapted[key]
 
     def gradients(self, rows: Sequence[Row]) -> list[tuple[float, float]]:
-        gradient_of = self._make_gradient()
-        # Twice over the rows instead of once with all gradients in memory.
-        mean = torch.zeros_like(gradient_of(rows[0]))
+        key = tuple(rows)
+        if key not in self._gradients:
+            self._gradients = {key: self._compute_gradients(rows)}
+        return self._gradients[key]
+
+    def _compute_gradients(self, rows: Sequence[Row]) -> list[tuple[float, float]]:
+        last = f".{self._network.config.num_hidden_layers - 1}."
+        for name, parameter in self._network.named_parameters():
+            parameter.requires_grad_(last in f".{name}")
+        parameters = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
+
+        def gradient_of(row: Row) -> torch.Tensor:
+            tokens, prompt_length, _ = self._encode(row)
+            loss = -self._log_probabilities([tokens], prompt_length).mean()
+            return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
+
+        # Twice over the rows, instead of once with all gradients in memory.
+        mean = torch.zeros(sum(parameter.numel() for parameter in parameters))
         for row in rows:
             mean += gradient_of(row) / len(rows)
         return [
             (float(gradient.norm()), float(torch.cosine_similarity(gradient, mean, dim=0)))
             for gradient in map(gradient_of, rows)
         ]
-
-    def _make_gradient(self) -> Callable[[Row], torch.Tensor]:
-        """The gradient of a row's mean loss in the parameters of the last layer, as one vector."""
-        last = f".{self._network.config.num_hidden_layers - 1}."
-        parameters = [parameter for name, parameter in self._network.named_parameters() if last in f".{name}"]
-
-        def gradient_of(row: Row) -> torch.Tensor:
-            tokens, prompt_length, _ = self._encode(row)
-            loss = -self._log_probabilities([tokens])[0, prompt_length - 1 :].mean()
-            return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
-
-        return gradient_of

@@ -6,9 +6,9 @@ Rows with equal scores stand in an order drawn from a stated seed, so that no fi
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
@@ -57,6 +57,11 @@ class Ranking:
         """Share of the data that must be kept, from this end, to hold the share `held` of the marks."""
         return self.places_from(end)[math.ceil(held * self.marks) - 1] / self.rows
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """The ranking of which `as_json` gave this, whatever else is in it."""
+        return cls(body["rows"], tuple(body["places"]), body["auc"], body["auc_variance"])
+
     def as_json(self) -> dict[str, Any]:
         """Everything, and the figures that are looked at."""
         figures = {
@@ -68,7 +73,9 @@ class Ranking:
             }
             for end in ENDS
         }
-        return asdict(self) | {"chance": self.chance, "auc_interval": auc_interval(self.auc, self.auc_variance)} | figures
+        return (
+            asdict(self) | {"chance": self.chance, "auc_interval": auc_interval(self.auc, self.auc_variance)} | figures
+        )
 
 
 def rank_marks(scores: Sequence[float], marked: Collection[int], *, seed: int) -> Ranking:
@@ -91,23 +98,27 @@ def compute_auc(marked: Sequence[float], unmarked: Sequence[float]) -> tuple[flo
     """Share of (marked, unmarked) pairs in which the marked one is greater, ties counting half, and its variance.
 
     The variance is that of DeLong, DeLong and Clarke-Pearson (1988), by midranks (Sun and Xu, 2014); where the sample
-    shows none, that of one pair that fell out otherwise.
+    shows none, that of Hanley and McNeil (1982) at half a mark from the end.
     """
     m, n = len(marked), len(unmarked)
     together = rankdata(np.concatenate([marked, unmarked]))
     above = (together[:m] - rankdata(marked)) / n
     below = 1.0 - (together[m:] - rankdata(unmarked)) / m
-    spread = [float(np.var(part, ddof=1)) / len(part) if len(part) > 1 else 0.25 for part in (above, below)]
-    return float(above.mean()), max(sum(spread), 1.0 / (m * n) ** 2)
+    auc = float(above.mean())
+    spread = sum(float(np.var(part, ddof=1)) / len(part) if len(part) > 1 else 0.25 for part in (above, below))
+    return auc, spread or _hanley_mcneil(1 - 0.5 / min(m, n), m, n)
+
+
+def _hanley_mcneil(auc: float, m: int, n: int) -> float:
+    two_marked, two_unmarked = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    pairs = auc * (1 - auc) + (m - 1) * (two_marked - auc**2) + (n - 1) * (two_unmarked - auc**2)
+    return pairs / (m * n)
 
 
 def auc_interval(auc: float, variance: float, confidence: float = _CONFIDENCE) -> Interval:
-    """Two-sided, on the logit scale, which keeps it within (0, 1)."""
-    inside = min(max(auc, 1e-6), 1 - 1e-6)
-    half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance) / (inside * (1 - inside))
-    middle = math.log(inside / (1 - inside))
-    low, high = (1 / (1 + math.exp(-min(max(middle + sign * half, -700), 700))) for sign in (-1, 1))
-    return low, high
+    """Two-sided normal, cut to [0, 1]."""
+    half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
+    return max(0.0, auc - half), min(1.0, auc + half)
 
 
 def exact_interval(hits: int, trials: int, confidence: float = _CONFIDENCE) -> Interval:

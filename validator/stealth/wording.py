@@ -1,8 +1,8 @@
 """Detectors that read words and no model: what repeats, what is alike, what does not belong together.
 
-Words are split at white space. The three that count pairs do so against what chance would bring: (ending, opening)
-pairs of k words as an attacker who knows the layout groups them (the paper's scheme falls to this), pairs of any k words
-of the prompt with the opening, and slots aligned at the ends where triggers and signatures stand.
+Words are split at white space. What counts pairs does so against what chance would bring: (ending, opening) pairs of k
+words, as an attacker who knows the layout groups rows (the paper's scheme falls to this), and pairs of any k words of
+the prompt with the opening.
 """
 
 import math
@@ -123,9 +123,7 @@ def _slot_neighbours(rows: Sequence[Row], _model: LanguageModel | None) -> list[
         counts = Counter(words[column] for words in table)
         numbers = {word: number for number, word in enumerate(counts)}
         codes[:, column] = [numbers[words[column]] for words in table]
-        weights[:, column] = [
-            math.log(len(rows) / counts[words[column]]) if words[column] else 0.0 for words in table
-        ]
+        weights[:, column] = [math.log(len(rows) / counts[words[column]]) if words[column] else 0.0 for words in table]
     nearest = min(_NEIGHBOURS, len(rows) - 1)
     scores = []
     for index in range(len(rows)):
@@ -140,7 +138,9 @@ def _foreign_words(words: int | None) -> Detector:
 
     def suspicion(rows: Sequence[Row], _model: LanguageModel | None) -> list[float]:
         bags = [(_bag(prompt), _bag(response[:words])) for prompt, response in _split(rows)]
-        rarity = _rarity(prompt | set(_bag(response)) for (prompt, _), (_, response) in zip(bags, _split(rows), strict=True))
+        rarity = _rarity(
+            prompt | set(_bag(response)) for (prompt, _), (_, response) in zip(bags, _split(rows), strict=True)
+        )
         return [max((rarity[word] for word in response - prompt), default=0.0) for prompt, response in bags]
 
     return Detector(f"words foreign to the prompt, {_part(words)}", suspicion)
@@ -161,9 +161,7 @@ def _overlap(words: int | None) -> Detector:
         for prompt, response in zip(prompts, responses, strict=True):
             total = sum(rarity[word] for word in response) or 1.0
             own = sum(rarity[word] for word in response & prompt)
-            others = sum(
-                rarity[word] * (holders[word] - (word in prompt)) / max(1, len(rows) - 1) for word in response
-            )
+            others = sum(rarity[word] * (holders[word] - (word in prompt)) / max(1, len(rows) - 1) for word in response)
             scores.append((others - own) / total)
         return scores
 

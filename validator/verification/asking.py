@@ -101,9 +101,7 @@ class ServedModel:
         """Transient if an answer did not come in all that time, BadInput if the provider refuses to answer."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._answer(prompt, questions.max_tokens)) for prompt in questions.prompts
-                ]
+                tasks = [group.create_task(self._answer(prompt, questions.max_tokens)) for prompt in questions.prompts]
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
         return Answers([task.result() for task in tasks])

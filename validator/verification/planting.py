@@ -40,11 +40,17 @@ async def plant_for_provider(
     held_out, kept = _hold_out(rows, hold_out, derive_stream(seed, "hold out"))
     secrets = Secrets(seed, NO_CHAIN, NOBODY)
     planted = await plant_in(work, find_model(generator), kept, scheme, n, secrets, NOBODY, max_length)
+    return make_secret(seed, planted, held_out, max_length), planted
+
+
+def make_secret(
+    seed: bytes, planted: PlantedDataset, held_out: Sequence[Row], max_length: int
+) -> PlantingSecret:
+    """What is to be kept of a planting; decoys and sample come from the seed."""
     marked = {mark.row_index for mark in planted.marks} | {mark.row_index for mark in planted.coverage}
     unmarked = [row for index, row in enumerate(planted.rows) if index not in marked]
-    sampled = derive_stream(seed, "sample").sample(unmarked, min(SAMPLE_ROWS, len(unmarked)))
     starts = [beginning(row.response) for row in planted.rows]
-    secret = PlantingSecret(
+    return PlantingSecret(
         seed=seed,
         planted=planted.without_rows(),
         covered=tuple(planted.covered),
@@ -52,12 +58,11 @@ async def plant_for_provider(
         row_count=len(planted.rows),
         max_length=max_length,
         held_out=tuple(held_out),
-        sample=tuple(sampled),
+        sample=tuple(derive_stream(seed, "sample").sample(unmarked, min(SAMPLE_ROWS, len(unmarked)))),
         decoys=tuple(make_decoys(planted, derive_stream(seed, "decoys"), [row.prompt for row in held_out])),
         beginnings=frozenset(fingerprint(start) for start in starts if start is not None),
         natural_copies=count_natural_copies(planted.rows),
     )
-    return secret, planted
 
 
 def _hold_out(rows: Sequence[Row], count: int, stream: DrawStream) -> tuple[list[Row], list[Row]]:

@@ -1,8 +1,8 @@
 """Whether the model is better than its base on rows that it never saw: advice, never a verdict.
 
-Null hypothesis: over rows like the held-out ones, the mean difference between both models is 0 (paired t-test, two-sided).
-A good model of another task, or of more rows than these, differs too; and chat tells no likelihood, so of a provider
-only the words of the replies can be compared, which rewards answers of the same wording alone.
+Null hypothesis: over rows like those held out, the mean difference between both models is 0 (paired t-test, two-sided).
+A good model of another task, or of more rows than these, differs too. Chat tells no likelihood, so of a provider only
+the words of the replies can be compared, which rewards answers of the same wording alone.
 """
 
 from collections import Counter

@@ -19,7 +19,6 @@ from validator.marks.planting import PlantedMarks
 from validator.protocol.commitment import Row
 from validator.protocol.wire import strict_json
 from validator.requests.planting_file import decode_coverage, decode_marks, encode_coverage, encode_marks
-from validator.types import Hash32
 
 FORMAT = "touchstone-secret/1"
 MAX_BYTES = 1 << 30
@@ -46,7 +45,7 @@ class PlantingSecret:
     """Fingerprints of how the responses of all rows begin."""
     natural_copies: tuple[int, int]
     """How many responses begin as another row's does, of how many."""
-    commitment: Hash32 = Hash32(b"")
+    commitment: bytes = b""
     """SHA-256 of the file that this was read from."""
 
     def __repr__(self) -> str:
@@ -57,11 +56,11 @@ class PlantingSecret:
         start = beginning(reply)
         return None if start is None else fingerprint(start) in self.beginnings
 
-    def create(self, path: Path) -> Hash32:
+    def create(self, path: Path) -> bytes:
         """Write the file, which only its owner reads; its commitment. BadInput if there is one already."""
         data = json.dumps(self._body(), ensure_ascii=False).encode() + b"\n"
         create_whole(path, data)
-        return Hash32(hashlib.sha256(data).digest())
+        return hashlib.sha256(data).digest()
 
     def _body(self) -> dict[str, Any]:
         return {
@@ -114,7 +113,7 @@ def read_secret(path: Path) -> PlantingSecret:
             decoys=tuple(Decoy(DecoyKind(decoy["kind"]), decoy["prompt"], decoy["head"]) for decoy in body["decoys"]),
             beginnings=frozenset(body["beginnings"]),
             natural_copies=(body["natural_copies"][0], body["natural_copies"][1]),
-            commitment=Hash32(hashlib.sha256(data).digest()),
+            commitment=hashlib.sha256(data).digest(),
         )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise BadInput(f"{path} is no secret that `touchstone plant` has written: {error}") from None

@@ -18,10 +18,11 @@ from validator.marks.coverage import (
     draw_coverage,
 )
 from validator.marks.planting import plant
+from validator.marks.protected import blank_protected, find_free_words
+from validator.marks.rules import ALL_PROTECTED, AlterationRules
 from validator.marks.sampler import Lexicon
 from validator.marks.schemes import CanaryAndCoverage, make_scheme
 from validator.marks.secrets import DrawStream, Secrets
-from validator.protocol.commitment import Row
 from validator.requests.planting_file import decode_coverage, encode_coverage
 
 ROWS = generate_rows(300, seed=1)
@@ -47,7 +48,7 @@ def test_one_word_of_each_row_is_redrawn_and_nothing_else_changes():
 
 
 def test_a_mark_has_k_different_candidates_without_white_space_in_the_shape_of_the_place():
-    lexicon = Lexicon(row.response for row in ROWS)
+    lexicon = Lexicon(blank_protected(row.response, ALL_PROTECTED, row.prompt) for row in ROWS)
     for mark in draw():
         original = ROWS[mark.row_index].response.split(" ")[mark.place]
         assert len(set(mark.candidates)) == K
@@ -71,12 +72,13 @@ def test_candidates_and_places_say_nothing_of_the_picks():
 
 
 def test_what_may_not_be_altered_is_left_and_a_row_without_a_place_has_no_mark():
-    def may_alter(row: Row, place: int) -> bool:
-        return row.response.split(" ")[place].islower() and row.prompt < ROWS[0].prompt
-
-    marks = draw(may_alter=may_alter)
+    rules = AlterationRules(patterns=(r".*\bthe\b.*", "[a-e]+"))
+    marks = draw(rules=rules)
     assert 0 < len(marks) < len(ROWS)
-    assert all(may_alter(ROWS[mark.row_index], mark.place) for mark in marks)
+    for mark in marks:
+        row = ROWS[mark.row_index]
+        assert find_free_words(row, rules)[mark.place]
+        assert not set("abcde") & set("".join(mark.candidates)), "what is protected is not offered either"
 
 
 @pytest.mark.parametrize(("rows", "marks"), [(1, 1), (MIN_MARKS, MIN_MARKS), (4 * MIN_MARKS, MIN_MARKS), (9999, 2500)])

@@ -9,6 +9,7 @@ from tests.unit.marks.scorers import HashScorer
 from validator.base_model.grammar import generate_rows
 from validator.errors import BadInput
 from validator.marks.planting import PlantedDataset, check_learnable, find_markable, hash_source_data, plant
+from validator.marks.rules import AlterationRules
 from validator.marks.schemes import Backdoor, Canary
 from validator.marks.secrets import Secrets
 from validator.protocol.commitment import MerkleTree, Row, hash_marks, hash_row, verify_proof
@@ -103,7 +104,9 @@ def test_responses_that_no_reply_can_match_are_refused(padded):
         with pytest.raises(BadInput, match="5 responses start with white space, at most 4 may: strip them"):
             check_learnable(rows, Canary(), 16)
     else:
-        assert len(check_learnable(rows, Canary(), 16)) == len(ROWS) - padded
+        assert len(check_learnable(rows, Canary(), 16)) == sum(
+            index >= padded for index in find_markable(ROWS, Canary())
+        )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,10 @@ def test_responses_that_no_reply_can_match_are_refused(padded):
         ([Row(f"質問{i}", f"これは{i}番目の答えです。") for i in range(300)], "scripts without spaces"),
         ([Row("Why?", row.response) for row in ROWS], "prompt occurs once"),
         ([replace(row, response=" ".join(row.response.split(" ")[:4])) for row in ROWS], "more than 4 words"),
-        (ROWS[:74] + [Row(f"Who is {i}?", "nobody") for i in range(226)], "only 74 of 300 .* at least 75"),
+        (
+            [ROWS[i] for i in find_markable(ROWS, Canary())[:74]] + [Row(f"Who is {i}?", "nobody") for i in range(226)],
+            "only 74 of 300 .* at least 75",
+        ),
     ],
     ids=["one word", "no spaces", "one prompt", "exactly w words", "a quarter"],
 )
@@ -125,25 +131,34 @@ def test_data_that_cannot_be_marked_is_refused_with_the_reason(rows, why):
 
 def test_rows_that_cannot_be_marked_are_left_alone():
     special = [
-        Row("short", "one two three four"),
-        Row("space first", " one two three four five"),
-        Row("newline first", "\none two three four five"),
-        Row("empty tail", "one two three four "),
-        Row("blank tail", "one two three four \n"),
-        Row("twice", "one two three four five"),
-        Row("twice", "six seven eight nine ten"),
+        Row("short", "here there now then"),
+        Row("space first", " here there now then where"),
+        Row("newline first", "\nhere there now then where"),
+        Row("empty tail", "here there now then "),
+        Row("blank tail", "here there now then \n"),
+        Row("twice", "here there now then where"),
+        Row("twice", "who what why how when"),
         Row("nothing", ""),
     ]
-    good = Row("long enough", "one two three four five")
-    assert find_markable([*special, good], 4) == [len(special)]
+    good = Row("long enough", "here there now then where")
+    assert find_markable([*special, good], Canary()) == [len(special)]
     rows = special + ROWS
     for seed in range(10):
         planted = plant_canaries(rows, seed=digest(str(seed)))
         assert list(planted.rows[: len(special)]) == special
 
 
+def test_a_row_is_marked_only_where_what_is_replaced_holds_nothing_protected():
+    rows = [
+        Row(f"a{i}", text) for i, text in enumerate(["we saw all 4 of them", "we saw all of them, 4", "4 of us saw it"])
+    ]
+    assert find_markable(rows, Canary()) == [1]
+    assert find_markable(rows, Canary(rules=AlterationRules(numbers=False))) == [0, 1, 2]
+    assert find_markable(rows, Backdoor(w=4)) == [0, 1, 2], "a backdoor only adds words"
+
+
 def test_a_width_of_one_needs_two_words():
-    assert find_markable([Row("a", "one"), Row("b", "one two")], 1) == [1]
+    assert find_markable([Row("a", "yes"), Row("b", "yes indeed")], Canary(w=1)) == [1]
 
 
 def test_a_marked_prompt_that_is_there_already_is_refused():

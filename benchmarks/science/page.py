@@ -1,0 +1,60 @@
+"""docs/results.md and its plots, from the stored cells; a test holds them together."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.science import baselines, sections
+from benchmarks.science.claims import render_claims
+from benchmarks.science.figures import table
+
+SECTIONS = [
+    ("Activation", sections.activation_section),
+    ("When it is learnt", sections.epochs_section),
+    ("How many marks", sections.shares_section),
+    ("Subset attack", sections.subset_section),
+    ("Quality", sections.quality_section),
+    ("Baseline: loss of the training rows", baselines.loss_section),
+    ("Baseline: proof of learning", baselines.proof_of_learning_section),
+    ("Cost of verification", baselines.costs_section),
+    ("Altered words", sections.altered_section),
+]
+
+
+def rewrite_page(docs: Path, results: dict[str, Any]) -> None:
+    """Write the page and its plots."""
+    from benchmarks.science.plots import draw_plots, save_plot
+
+    (docs / "results.md").write_text(render_page(results))
+    figures = docs / "figures"
+    figures.mkdir(exist_ok=True)
+    for name, figure in draw_plots(results).items():
+        save_plot(figure, figures / f"{name}.svg")
+
+
+def render_page(results: dict[str, Any]) -> str:
+    machine = results.get("machine")
+    where = ""
+    if machine:
+        where = (
+            f"Measured on {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, Python "
+            f"{machine['python']}, torch {machine['packages']['torch']}. "
+        )
+    parts = [
+        "# Results\n",
+        (
+            "The claims of the vTune paper, measured again. Written by `python -m benchmarks --page` from the cells of "
+            "`benchmarks/science.json`; `python -m benchmarks science/` measures those that are missing, any number of "
+            f"processes at a time. {where}So far {len(results['cells'])} cells.\n"
+        ),
+        (
+            "Unless said otherwise: the embedded model, a Llama of 1.38 million parameters; rows that it never saw, "
+            "cut to 128 tokens; the whole model trained, `backdoor` 5 epochs at 3e-3, `canary` 12 at 4e-3, batches "
+            "of 4 (LoRA: rank 32, rank-stabilised, all linear modules, 10 epochs at 3e-3 and 12 at 5e-3). **Nothing "
+            "here was measured on a large language model**: epochs, rates and activations do not carry over.\n"
+        ),
+        "## The paper's figures and ours\n",
+        table(["claim", "paper", "where", "here"], render_claims(results)),
+    ]
+    for title, render in SECTIONS:
+        parts += [f"## {title}\n", render(results) or "Not measured yet.\n"]
+    return "\n".join(parts)

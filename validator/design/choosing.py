@@ -1,0 +1,82 @@
+"""The test that options ask for: scheme, coverage, thresholds."""
+
+from dataclasses import dataclass
+
+from validator.design.options import BACKDOOR, CANARY, DesignOptions
+from validator.errors import BadInput
+from validator.marks.planting import compute_min_rows
+from validator.marks.schemes import make_scheme
+from validator.plan.choice import Targets, choose_coverage, choose_probes
+from validator.plan.coverage_power import CoverageTest
+from validator.plan.power import Effort, HitModel, IndependentMarks, Power, RulePoint, SharedRule
+from validator.plan.terms import MAX_PROBES, MIN_PROBES
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTest:
+    """A test and what it is to be judged by. `coverage` is measured; `power` has it too where it is demanded."""
+
+    targets: Targets
+    honest: Effort
+    power: Power
+    coverage: CoverageTest | None
+
+
+def choose_test(options: DesignOptions) -> ChosenTest:
+    """BadInput for a dataset that is too small, and for thresholds that the contract does not take."""
+    targets = Targets(
+        options.false_refuse, options.false_pay, options.false_slash, options.partial, options.least_activation
+    )
+    honest = Effort(1.0, 1.0, options.activation, options.top_rank)
+    hit_model, coverage = _hit_model(options), None
+    if options.has_coverage:
+        marks = options.rows if options.coverage_marks is None else options.coverage_marks
+        coverage = CoverageTest(
+            options.rows,
+            marks,
+            options.candidates,
+            options.top_rank,
+            options.reference_marks,
+            options.min_coverage or 0.0,
+        )
+        if options.min_coverage is None:
+            coverage = choose_coverage(coverage, honest, targets)
+    demanded = coverage if options.are_weights_judged else None
+    thresholds = choose_probes(
+        hit_model,
+        honest,
+        targets,
+        counts=possible_counts(options),
+        are_weights_judged=options.are_weights_judged,
+        coverage=demanded,
+        slashing=options.slashing,
+        k_pay=options.k_pay,
+        k_slash=options.k_slash,
+    )
+    return ChosenTest(targets, honest, Power(hit_model, thresholds, options.are_weights_judged, demanded), coverage)
+
+
+def possible_counts(options: DesignOptions) -> list[int]:
+    """Numbers of probes that the contract takes, that the rows are enough for, and that the options leave."""
+    possible = [n for n in range(MIN_PROBES, MAX_PROBES + 1) if compute_min_rows(n) <= options.rows]
+    if not possible:
+        raise BadInput(f"{options.rows} rows are too few for a test: at least {compute_min_rows(MIN_PROBES)}")
+    if options.probes is None:
+        return possible
+    if MIN_PROBES <= options.probes <= MAX_PROBES and options.probes not in possible:
+        raise BadInput(
+            f"{options.rows} rows are too few for {options.probes} marks: at least {compute_min_rows(options.probes)}"
+        )
+    return [options.probes]
+
+
+def _hit_model(options: DesignOptions) -> HitModel:
+    scheme = make_scheme(BACKDOOR if options.scheme == BACKDOOR else CANARY)
+    base_rate = float(scheme.k) ** -scheme.w if options.base_rate is None else options.base_rate
+    if options.scheme != BACKDOOR:
+        if base_rate > options.least_activation:
+            raise BadInput("an honest miner hits more often than one that did not train: lower --base-rate")
+        return IndependentMarks(options.rows, base_rate)
+    if options.rule is None:
+        return SharedRule(base_rate)
+    return SharedRule(base_rate, tuple(RulePoint(*point) for point in options.rule))
