@@ -24,12 +24,10 @@ def main(arguments: list[str]) -> None:
     prefixes = tuple(argument for argument in arguments if argument not in flags)
     if unknown := flags - {"--fresh", "--page"}:
         sys.exit(f"unknown option {unknown.pop()}\n{__doc__}")
-    try:
-        if "--page" not in flags:
-            _measure(prefixes, is_fresh="--fresh" in flags)
-    finally:  # a campaign that is interrupted too
-        rewrite_readme(Path("README.md"), Ledger(RESULTS).read())
-        rewrite_page(Path("docs"), Ledger(science.RESULTS).read())
+    if "--page" not in flags:
+        _measure(prefixes, is_fresh="--fresh" in flags)
+    rewrite_readme(Path("README.md"), Ledger(RESULTS).read())
+    rewrite_page(Path("docs"))
 
 
 def _measure(prefixes: tuple[str, ...], *, is_fresh: bool) -> None:
@@ -50,7 +48,11 @@ def _run(ledger: Ledger, name: str, measure: Cell, *, is_fresh: bool) -> None:
         if "miners" in cell:
             cell = _without_text(cell)
         ledger.store(name, cell)
-        print(science.describe(cell) if name.startswith("science") else _summary(cell), flush=True)
+        if name.startswith("science"):
+            rewrite_page(Path("docs"))  # as it goes: nobody waits for the end of this campaign
+            print(science.describe(cell), flush=True)
+        else:
+            print(_summary(cell), flush=True)
 
 
 def _summary(cell: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Whether the tests reject models that know nothing as rarely as they promise: simulated tasks with fresh secret draws.
 
 A model that is independent of the draws is a fixed table: of scores for all candidates of all marks, or of answers to
-all probes. Every simulated task draws picks and tie-breaking keys anew and judges the same tables with the product's own
-code. `python -m benchmarks.exactness [TASKS]` prints one line for each test, model and alpha.
+all probes. Every simulated task draws picks and tie-breaking keys anew and judges the same tables with the code of the
+product. `python -m benchmarks.exactness [TASKS]` prints one line for each test, model and alpha.
 """
 
 import sys
@@ -31,7 +31,7 @@ Table = Sequence[tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How often one test rejected one model at one alpha, and how often it may: `size` is the exact size of the test."""
+    """How often one test rejected one model at one alpha; `size` is the test's exact size there."""
 
     test: str
     model: str

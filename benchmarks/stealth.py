@@ -1,6 +1,6 @@
 """`python -m benchmarks.stealth [--until HH:MM] [--report] [PREFIX ...]`: who finds the marks, as cells that add up.
 
-Three kinds of cells, all on the embedded model as the attacker's: `battery/`, every detector on a dataset that is marked
+Three kinds of cells, the embedded model being the attacker's: `battery/`, every detector on a dataset that is marked
 as the product does it; `choice/`, the detectors that judge rows one by one against canaries of every k and w, more of
 them than would be planted; `coverage/`, every detector on coverage marks in a quarter of the rows. Places and figures
 alone are kept, no text.
@@ -102,7 +102,7 @@ def _stream(name: str) -> DrawStream:
 
 
 def _battery(scheme_name: str, data: str, n: int, count: int, seed: int) -> dict[str, Any]:
-    model, scorer = _models()
+    _model, scorer = _models()
     scheme = make_scheme(scheme_name)
     detectors = (*DETECTORS, make_markable(scheme), *make_generator_ranks(scorer, scheme))
     return _planted(scheme, _rows(data, count, seed), n, f"{scheme_name} {data} {count} {seed}", detectors, seed)

@@ -137,6 +137,7 @@ MAY_USE = {
     },
     "validator.edges.miners": {"validator.edges.http", "validator.edges.keys"},
     "validator.edges.openai_server": {"validator.edges.http"},
+    "validator.edges.openings": {"validator.edges.openai_chat"},
     "validator.edges.nodes": {"validator.edges.rpc_node"},
     "validator.edges.nonce_journal": {"validator.edges.chain"},
     "validator.edges.transactions": {
@@ -164,6 +165,8 @@ def test_edges_do_not_know_each_other(name):
         allowed.append("validator.files")
     if name == "validator.edges.generator":
         allowed.append("validator.language_model")
+    if name == "validator.edges.openings":
+        allowed.append("validator.marks.openings")
     assert strangers(name, *allowed) == set()
 
 

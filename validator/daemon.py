@@ -27,8 +27,10 @@ from validator.coverage.references import References
 from validator.edges.chain import Chain
 from validator.edges.contract import Touchstone
 from validator.edges.http import HttpClient
+from validator.edges.key_files import read_api_key
 from validator.edges.keys import Signer
 from validator.edges.openai_server import OpenAIProber
+from validator.edges.openings import ChatOpenings
 from validator.errors import BadInput, first_error
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
@@ -275,9 +277,13 @@ def _assemble(
         on_request=lambda: scheduler.wake(),
     )
 
+    openings = _make_openings(settings)
+
     async def plant(rows: Sequence[Row], record: DatasetRecord) -> PlantedDataset:
         model, scheme = settings.generator.path, make_scheme(record.scheme)
-        return await plant_in(work, model, rows, scheme, record.n, secrets, record.payer, record.max_length)
+        return await plant_in(
+            work, model, rows, scheme, record.n, secrets, record.payer, record.max_length, openings=openings
+        )
 
     def may_begin() -> str | None:
         if not reserve.is_held:
@@ -358,6 +364,14 @@ class _StoredDatasets:
 
 def _dataset_of(state: TaskState) -> DatasetKey:
     return DatasetKey(state.terms.payer, state.planned.order.source_data_hash)
+
+
+def _make_openings(settings: Settings) -> ChatOpenings | None:
+    generator = settings.generator
+    if generator.openings_url is None or generator.openings_model is None:
+        return None
+    key = None if generator.openings_key_file is None else read_api_key(generator.openings_key_file)
+    return ChatOpenings(generator.openings_url.get_secret_value(), generator.openings_model, key)
 
 
 def _make_model_work(settings: Settings) -> ModelWork:

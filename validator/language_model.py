@@ -86,7 +86,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, limit: int) -
 
 
 def response_tokens(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:
-    """The tokens that a model is trained to answer: the response, and its end where the tokenizer has a token for it."""
+    """The tokens that a model learns to answer: the response, and its end where the tokenizer has a token for it."""
     return _ended(tokenizer, tokenizer.encode(response, add_special_tokens=False, verbose=False))
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from validator.child_processes import JobLimits
 from validator.errors import BadInput
+from validator.marks.openings import OpeningProposer, ScorerWithOpenings
 from validator.marks.planting import PlantedDataset, check_learnable, hash_source_data, plant
-from validator.marks.schemes import Scheme
+from validator.marks.schemes import OpeningCanary, Scheme
 from validator.marks.secrets import DatasetSecrets, Secrets
 from validator.model_work import ModelWork
 from validator.protocol.commitment import Row
@@ -28,12 +29,16 @@ async def plant_in(
     max_length: int,
     *,
     context_tokens: int = 0,
+    openings: OpeningProposer | None = None,
 ) -> PlantedDataset:
-    """Mark n rows with what `model` proposes; BadInput if it reads less than `context_tokens`, as `plant` otherwise."""
+    """Mark n rows with what `model`, and for whole openings `openings`, proposes.
+
+    BadInput if the model reads less than `context_tokens`, as `plant` otherwise.
+    """
     check_learnable(rows, scheme, n)
     of_dataset = secrets.of_dataset(payer, hash_source_data(rows), scheme.name, n, scheme.w)
     return await work.run(
-        _plant, model, rows, scheme, n, of_dataset, payer, max_length, context_tokens, limits=LIMITS
+        _plant, model, rows, scheme, n, of_dataset, payer, max_length, context_tokens, openings, limits=LIMITS
     )
 
 
@@ -46,10 +51,12 @@ def _plant(
     payer: Address,
     max_length: int,
     context_tokens: int,
+    openings: OpeningProposer | None,
 ) -> PlantedDataset:
     from validator.edges.generator import LocalScorer
 
     scorer = LocalScorer(model)
     if scorer.context_tokens < context_tokens:
         raise BadInput(f"{model} reads at most {scorer.context_tokens} tokens, the spec trains on {context_tokens}")
-    return plant(rows, scheme, n, secrets=secrets, payer=payer, scorer=scorer, max_length=max_length)
+    generator = ScorerWithOpenings(scorer, openings) if openings and isinstance(scheme, OpeningCanary) else scorer
+    return plant(rows, scheme, n, secrets=secrets, payer=payer, scorer=generator, max_length=max_length)

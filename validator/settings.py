@@ -168,6 +168,23 @@ class GeneratorSettings(_Table):
     model: Annotated[str, AfterValidator(_check_model)] = Field(
         description='A directory, the id of a Hugging Face model, or "embedded" for the small one that is shipped.'
     )
+    openings_url: HttpUrl | None = Field(
+        default=None,
+        description="An OpenAI-compatible server, to /v1, whose model writes openings for the scheme canary-openings. "
+        "It is shown the rows that are marked.",
+    )
+    openings_model: str | None = Field(default=None, min_length=1, description="That model's name; needed with it.")
+    openings_key_file: Path | None = Field(
+        default=None, description="Holds the API key for it, if it needs one; mode 0600."
+    )
+
+    @model_validator(mode="after")
+    def _check_openings(self) -> Self:
+        if (self.openings_url is None) != (self.openings_model is None):
+            raise wrong("generator.openings_url", "openings_url and openings_model belong together")
+        if self.openings_url is None and self.openings_key_file is not None:
+            raise wrong("generator.openings_key_file", "a key is for openings_url, and there is none")
+        return self
 
     @property
     def path(self) -> str:
@@ -206,7 +223,10 @@ class TaskSettings(_Table):
 
     in_flight: Integer = Field(default=8, ge=1, le=1_000, description="Tasks at once; each locks a bond.")
     per_miner: Integer = Field(default=1, ge=1, le=100, description="Tasks at once with one miner.")
-    scheme: Literal["canary", "canary+coverage", "backdoor"] | None = Field(
+    scheme: (
+        Literal["canary", "canary+coverage", "canary-openings", "backdoor", "backdoor-groups", "backdoor-synonyms"]
+        | None
+    ) = Field(
         default=None,
         description="How marks are hidden where a customer does not say; if absent, canary, with coverage where "
         "weights are returned.",
@@ -289,6 +309,12 @@ class Settings(BaseSettings):
     def profile(self) -> Profile:
         """The profile, with the operator's choice of ports."""
         return replace(PROFILES[self.network.profile], miner_ports=frozenset(self.miners.ports))
+
+    @model_validator(mode="after")
+    def _check_scheme(self) -> Self:
+        if self.tasks.scheme == "canary-openings" and self.generator.openings_url is None:
+            raise wrong("tasks.scheme", "canary-openings needs generator.openings_url, a server that proposes them")
+        return self
 
     @model_validator(mode="after")
     def _check_profile(self) -> Self:

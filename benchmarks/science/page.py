@@ -1,17 +1,24 @@
 """docs/results.md and its plots, from the stored cells; a test holds them together."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.science import baselines, sections
+from benchmarks.ledger import Ledger
+from benchmarks.science import RESULTS, baselines, sections
 from benchmarks.science.claims import render_claims
+from benchmarks.science.coverage import coverage_section
 from benchmarks.science.figures import table
+from benchmarks.science.plots import draw_plots, save_plot
+from benchmarks.science.stealth import stealth_section
 
 SECTIONS = [
     ("Activation", sections.activation_section),
     ("When it is learnt", sections.epochs_section),
     ("How many marks", sections.shares_section),
     ("Subset attack", sections.subset_section),
+    ("Coverage", coverage_section),
+    ("Stealth", stealth_section),
     ("Quality", sections.quality_section),
     ("Baseline: loss of the training rows", baselines.loss_section),
     ("Baseline: proof of learning", baselines.proof_of_learning_section),
@@ -20,10 +27,17 @@ SECTIONS = [
 ]
 
 
-def rewrite_page(docs: Path, results: dict[str, Any]) -> None:
-    """Write the page and its plots."""
-    from benchmarks.science.plots import draw_plots, save_plot
+def read_results() -> dict[str, Any]:
+    """What the three campaigns have stored: `cells` and `machine` of this one, `stealth` cells, `coverage` lines."""
+    stealth = Ledger(RESULTS.with_name("stealth.json")).read()
+    coverage = RESULTS.with_name("coverage.jsonl")
+    lines = coverage.read_text().splitlines() if coverage.exists() else []
+    return Ledger(RESULTS).read() | {"stealth": stealth["cells"], "coverage": [json.loads(line) for line in lines]}
 
+
+def rewrite_page(docs: Path) -> None:
+    """Write the page and its plots."""
+    results = read_results()
     (docs / "results.md").write_text(render_page(results))
     figures = docs / "figures"
     figures.mkdir(exist_ok=True)

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from scipy.stats import hypergeom
 
 from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS, SCHEMES, SHARE_DATA, SHARE_ROWS, SUBSET_DATA
+from benchmarks.science.coverage import judge_specs
 from benchmarks.science.figures import CONFIDENCE, miners
+from benchmarks.science.stealth import read_rankings, worse_end
 from validator.plan.subset import chance_of_passing
 
-COLOURS = {"backdoor": "tab:red", "canary": "tab:blue"}
+COLOURS = {"backdoor": "tab:red", "canary": "tab:blue", "coverage": "tab:green"}
 NEEDED = 12
 
 
@@ -24,6 +26,8 @@ def draw_plots(results: dict[str, Any]) -> dict[str, Figure]:
         "activation-by-epoch": _by_epoch(results),
         "activation-by-share": _by_share(results),
         "hits-by-trained-share": _by_trained_share(results),
+        "coverage": _coverage(results),
+        "stealth": _stealth(results),
     }
     return {name: figure for name, figure in plots.items() if figure}
 
@@ -103,6 +107,37 @@ def _by_trained_share(results: dict[str, Any]) -> Figure | None:
         chances = [chance_of_passing(ACTIVATION_ROWS, ACTIVATION_MARKS, int(count), needed) for count in taken]
         paid_axes.plot(shares_taken, chances, color="tab:grey", linestyle=style, label=name)
     return _finish(figure) if hits_axes.collections[1:] else None
+
+
+def _coverage(results: dict[str, Any]) -> Figure | None:
+    figure, (axes,) = _figure(1, "share of the rows that was trained on", "estimate, with its 95% interval")
+    for number, (spec, verdicts) in enumerate(judge_specs(results).items()):
+        dodge = 0.008 * (number - 1)
+        for verdict, label in zip(verdicts, [spec, *[None] * len(verdicts)], strict=False):
+            low, high = verdict["interval"]
+            axes.plot([verdict["share"] + dodge] * 2, [low, high], color=f"C{number}", alpha=0.4)
+            axes.plot(verdict["share"] + dodge, verdict["estimate"], ".", color=f"C{number}", label=label)
+    axes.plot([0, 1], [0, 1], color="tab:grey", linewidth=0.8)
+    return _finish(figure)
+
+
+def _stealth(results: dict[str, Any]) -> Figure | None:
+    """How much of the data each detector must keep; on the line, half of it: no better than chance."""
+    rankings = read_rankings(results["stealth"])
+    detectors = list(dict.fromkeys(detector for of_scheme in rankings.values() for detector in of_scheme))[::-1]
+    figure = Figure(figsize=(7, 1 + 0.17 * len(detectors)))
+    axes = figure.subplots()
+    for scheme, of_scheme in rankings.items():
+        names = [name for name in detectors if name in of_scheme]
+        kept = [worse_end(name, of_scheme[name]).kept_for_half for name in names]
+        places = [detectors.index(name) for name in names]
+        axes.plot(kept, places, "o", markersize=4, alpha=0.7, color=COLOURS[scheme], label=scheme)
+    axes.axvline(0.5, color="tab:grey", linewidth=0.8)
+    axes.set_yticks(range(len(detectors)), detectors, fontsize="x-small")
+    axes.set_xlabel("share of the data to keep for half of the marks")
+    axes.set_xlim(-0.02, 1.02)
+    axes.grid(alpha=0.3)
+    return _finish(figure)
 
 
 def _figure(panels: int, x: str, *y: str) -> tuple[Figure, Any]:

@@ -19,6 +19,7 @@ from validator.edges.key_files import (
     load_key_file,
     load_keystore,
     load_seed,
+    read_api_key,
 )
 from validator.edges.keys import LocalSigner, SecretBytes
 from validator.errors import BadInput

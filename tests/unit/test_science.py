@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ledger import Ledger
-from benchmarks.science import RESULTS
 from benchmarks.science.campaign import SEEDS, settings
 from benchmarks.science.claims import CLAIMS
 from benchmarks.science.losses import response_losses
 from benchmarks.science.miner import measure_miner
-from benchmarks.science.page import render_page
+from benchmarks.science.page import read_results, render_page
 from benchmarks.science.plots import draw_plots, save_plot
 from benchmarks.science.proof_of_learning import measure_proof_of_learning
 from benchmarks.science.setting import Setting
@@ -26,6 +25,7 @@ from validator.language_model import load
 
 ROOT = Path(__file__).parents[2]
 TINY = Setting("generated", 16, 4, "canary", "honest", seed=0, epochs=30, held_out=8)
+NOTHING = {"cells": {}, "stealth": {}, "coverage": []}
 EVERY_ROW_OF_THE_PAPER = [
     "backdoors needed",
     "activation of honest LoRA",
@@ -133,7 +133,7 @@ def test_no_two_settings_share_a_name():
 
 @pytest.mark.parametrize("claim", EVERY_ROW_OF_THE_PAPER)
 def test_every_figure_of_the_paper_has_a_row(claim):
-    rows = [line for line in render_page({"cells": {}}).splitlines() if line.startswith(f"| {claim}")]
+    rows = [line for line in render_page(NOTHING).splitlines() if line.startswith(f"| {claim}")]
     assert len(rows) == 1
     assert len(CLAIMS) == len(EVERY_ROW_OF_THE_PAPER)
 
@@ -141,13 +141,13 @@ def test_every_figure_of_the_paper_has_a_row(claim):
 def test_a_measured_cell_is_on_the_page(honest):
     cell = honest | {"rows": 300, "n": 16, "hits": 16, "epochs": None, "hits_by_epoch": [0, 8, 9, 16]}
     name = "science/miners/generated/300x16/canary/full/llama/honest/0"
-    page = render_page({"cells": {name: cell}})
+    page = render_page(NOTHING | {"cells": {name: cell}})
     assert "| generated | (none: the project's own grammar) |  |  | 1.00; 1 of 1 [0.03, 1.00] |" in page
     assert "| canary | 1 | 3.0 | .00 .50 .56 1.00 |" in page
 
 
 def test_the_page_and_its_plots_show_the_stored_cells(tmp_path):
-    results = json.loads(RESULTS.read_text())
+    results = read_results()
     assert (ROOT / "docs" / "results.md").read_text() == render_page(results)
     plots = draw_plots(results)
     assert {path.stem for path in (ROOT / "docs" / "figures").glob("*.svg")} == plots.keys()

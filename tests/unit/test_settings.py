@@ -196,6 +196,21 @@ def test_production_keeps_its_floors(folder: Path) -> None:
         ("1_000", "1_000\n[model_work]\nmemory_bytes = 1024", "line 21: model_work.memory_bytes: Input should be gre"),
         ("1_000", '1_000\n[model_work]\nbase_models = ["x"]', "line 21: model_work.base_models: this is a table: "),
         ('"embedded"', '" "', "line 16: generator.model: this takes a directory"),
+        (
+            '"embedded"',
+            '"embedded"\nopenings_url = "https://host/v1"',
+            "line 17: generator.openings_url: openings_url and openings_model belong together",
+        ),
+        (
+            '"embedded"',
+            '"embedded"\nopenings_url = "host"\nopenings_model = "m"',
+            "line 17: generator.openings_url: this",
+        ),
+        (
+            '"embedded"',
+            '"embedded"\nopenings_key_file = "key"',
+            "line 17: generator.openings_key_file: a key is for openings_url, and there is none",
+        ),
         ("31337", "= 31337", "line 3: this is no TOML: Invalid value"),
         ("31337", '31337\n"a\\nb" = 1', "[network] has no key 'a\\nb'"),
         ("[generator]", "[generator", "line 15: this is no TOML: Expected ']'"),

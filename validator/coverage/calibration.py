@@ -1,7 +1,7 @@
 """Calibration: real training runs whose share is known, as the honest reference of a spec.
 
-Each run marks rows anew, trains on all or on a random part of them as a miner would (`validator/training.py`), and ranks
-the drawn words after every epoch. Importing this module loads torch.
+Each run marks rows anew, trains on all or on a random part of them as a miner would (`validator/training.py`), and
+ranks the drawn words after every epoch. Importing this module loads torch.
 """
 
 import random
@@ -55,10 +55,10 @@ def calibrate(
 ) -> Reference:
     """The reference of a spec, from `runs` training runs at share 1 and as many at `partial_share`, one after another.
 
-    `model` is where the base model lies, `base_model` what identifies it; `mark_rows` gives the rows of a seed with fresh
-    marks in them, and `data` says what they are. Every finished run is a file in `directory`, and a calibration that
-    was ended is taken up from there; `progress` gets the number of finished runs. Raises `BadInput` where the directory
-    holds runs of something else, or the runs show nothing.
+    `model` is where the base model lies, `base_model` what identifies it; `mark_rows` gives the rows of a seed with
+    fresh marks in them, and `data` says what they are. Every finished run is a file in `directory`, and a calibration
+    that was ended is taken up from there; `progress` gets the number of finished runs and of all. Raises `BadInput`
+    where the directory holds runs of something else, or the runs allow no estimate.
     """
     directory.mkdir(parents=True, exist_ok=True)
     wanted = [(share, seed) for seed in range(runs) for share in (1.0, partial_share)]

@@ -20,7 +20,7 @@ from validator.marks.coverage import CoverageMark
 from validator.protocol.commitment import SEPARATOR, Row
 
 FOLLOWING_TOKENS = 6
-"""Tokens after the word that count: a model that has learnt the row also reads on from the drawn word with more ease."""
+"""Tokens after the word that count too: a model that has learnt the row reads on from the drawn word with more ease."""
 _CONTEXT_TOKENS = 8192
 _LOGITS = 1 << 22
 """Of one batch: 16 MiB in float32, which the allocator gives again; larger ones cost system time."""
@@ -93,14 +93,13 @@ def find_windows(
 def _find_window(
     tokenizer: PreTrainedTokenizerBase, prompt: list[int], row: Row, mark: CoverageMark, max_length: int
 ) -> Window | None:
-    first_character = len(SEPARATOR.join(row.response.split(SEPARATOR)[: mark.place])) + len(SEPARATOR)
+    separator = len(SEPARATOR.join(row.response.split(SEPARATOR)[: mark.place]))
     responses = [mark.put(row, candidate).response for candidate in mark.candidates]
     variants, starts, ends = [], [], []
-    for candidate, (tokens, spans) in zip(
-        mark.candidates, locate_response_tokens(tokenizer, responses), strict=True
-    ):
-        last_character = first_character + len(candidate)
-        own = [place for place, (begin, end) in enumerate(spans) if begin < last_character and end > first_character]
+    for candidate, (tokens, spans) in zip(mark.candidates, locate_response_tokens(tokenizer, responses), strict=True):
+        # The separator is the candidate's: most tokenizers write it into a word's first token, some before some words.
+        last = separator + len(SEPARATOR) + len(candidate)
+        own = [place for place, (begin, end) in enumerate(spans) if begin < last and max(begin + 1, end) > separator]
         variants.append(prompt + tokens)
         starts.append(len(prompt) + own[0])
         ends.append(min(len(prompt) + own[-1] + 1 + FOLLOWING_TOKENS, len(variants[-1])))

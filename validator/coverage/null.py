@@ -2,10 +2,11 @@
 
 Null hypothesis: the returned model is independent of the picks; then ranks are independent, each uniform on 0..k-1.
 
-Both statistics are sums of independent small integers. Their tails are summed from the mass function, which is convolved
-directly after exponential tilting (Esscher 1932: under q(x) ~ p(x) exp(theta x) with the mean at the observed sum, the
-tail is an ordinary probability times a factor that is known in closed form). All terms are positive, so nothing cancels:
-the relative error stays near 1e-12 however small the tail is. A convolution by FFT would lose everything under 1e-16.
+Both statistics are sums of independent small integers. Their tails are summed from the mass function, which is
+convolved directly after exponential tilting (Esscher 1932: under q(x) ~ p(x) exp(theta x) with the mean at the observed
+sum, the tail is an ordinary probability times a factor that is known in closed form). All terms are positive, so
+nothing cancels: the relative error stays near 1e-12 however small the tail is. A convolution by FFT would lose
+everything under 1e-16.
 """
 
 from collections.abc import Mapping
@@ -68,7 +69,11 @@ def log_upper_tail(groups: tuple[tuple[Mass, int], ...], threshold: int) -> floa
     sums = lowest + np.arange(len(tilted))
     reached = sums >= threshold
     # p(x) = q(x) exp(log_factor - tilt x); what is left in the exponent beside the threshold is not positive.
-    return log_factor - tilt * threshold + log(float(np.sum(tilted[reached] * np.exp(-tilt * (sums[reached] - threshold)))))
+    return (
+        log_factor
+        - tilt * threshold
+        + log(float(np.sum(tilted[reached] * np.exp(-tilt * (sums[reached] - threshold)))))
+    )
 
 
 @lru_cache(maxsize=64)

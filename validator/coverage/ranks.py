@@ -51,7 +51,9 @@ class Ranks:
         return tuple(counts)
 
 
-def rank_picks(changes: Sequence[Sequence[float] | None], options: Sequence[int], picks: Sequence[int], seed: int) -> Ranks:
+def rank_picks(
+    changes: Sequence[Sequence[float] | None], options: Sequence[int], picks: Sequence[int], seed: int
+) -> Ranks:
     """Ranks of the picks among the changes of all candidates of their marks, ties broken by the seed's uniform keys.
 
     `options` names the k of each mark, also of those without changes. A change that is no number (a returned model may

@@ -91,7 +91,8 @@ def judge_coverage(
 ) -> CoverageResult:
     """Rank the picks by the changes in log-likelihood of all candidates of each mark, and judge the ranks.
 
-    `options` and `picks` are k and the drawn candidate of each mark. Raises `BadInput` for a reference that does not fit.
+    `options` and `picks` are k and the drawn candidate of each mark. Raises `BadInput` for a reference that does not
+    fit.
     """
     return judge_ranks(rank_picks(changes, options, picks, seed), seed=seed, reference=reference)
 

@@ -7,18 +7,21 @@ model is, and scaled so that one of an honest run scores 1. With a share s train
     E S    = s mu(s)
     Var S  = V(s) = v(s) / m + s^2 tau^2 + s^2 Var(mu^(s))
 
-mu(s) is linear between the two calibrated shares h and 1 and goes on so below (a miner that trains on fewer rows learns
-each of them a little better): mu(s) = (1 - a) mu_1 + a mu_h with a = (1 - s) / (1 - h). v(s) is the variance of one score
-under the mixture (1 - s) uniform + s q(s): chance hits, and the sampling of rows. tau^2 is the variance of mu between
-runs: the sample variance B_g of the R_g run means at each calibrated share g, less its part W_g / m_g from within the runs, pooled,
-at least 0. Var(mu^(s)) is the reference's own uncertainty, with (tau^2 + W_g / m_g) / R_g for each of the two means.
+mu(s) is linear between the two calibrated shares h and 1, and goes on so below (a miner that trains on fewer rows
+learns each of them a little better): mu(s) = (1 - a) mu_1 + a mu_h with a = (1 - s) / (1 - h). v(s) is the variance of
+one score under the mixture (1 - s) uniform + s q(s): chance hits, and the sampling of rows. tau^2 is the variance of mu
+between runs: the sample variance B_g of the R_g run means at each calibrated share g, less its part W_g / m_g from
+within the runs, pooled, at least 0. Var(mu^(s)) is the reference's own uncertainty, from the variances
+(tau^2 + W_g / m_g) / R_g of its two means.
 
 The interval is the set of all s with |S - s mu(s)| <= t sqrt(V(s)), t of Student's distribution: Fieller's construction
-for a ratio whose denominator is estimated (E. C. Fieller, "Some problems in interval estimation", J. R. Stat. Soc. B 16,
-1954), with the degrees of freedom of Welch and Satterthwaite (F. E. Satterthwaite, Biometrics Bulletin 2, 1946), since
-V(s) adds up variances that rest on different numbers of runs and rows:
+for a ratio whose denominator is estimated (E. C. Fieller, "Some problems in interval estimation", Journal of the Royal
+Statistical Society B 16, 1954), with the degrees of freedom of Welch and Satterthwaite (F. E. Satterthwaite, "An
+approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946), since V(s) adds up
+variances that rest on different numbers of runs and rows:
 
-    nu = V^2 / (sum over g of (c B_g / 2)^2 / (R_g - 1)  +  (v / m)^2 / (m - 1)),   c = s^2 (1 + (1-a)^2 / R_1 + a^2 / R_h)
+    nu = V^2 / (sum over g of (c B_g / 2)^2 / (R_g - 1) + (v / m)^2 / (m - 1))
+    c  = s^2 (1 + (1 - a)^2 / R_1 + a^2 / R_h)
 
 v(s) counts the membership of rows as random; where every row is marked the realised share varies less, so the interval
 errs on the wide side between 0 and 1, and not at its ends.

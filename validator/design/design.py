@@ -62,8 +62,8 @@ def make_design(options: DesignOptions) -> Design:
         for error in errors
         if not error.is_kept
     ]
-    if economics is not None and economics.paying:
-        refusals.append(economics.describe_worst())
+    if economics is not None:
+        refusals += economics.describe_paying()
     return Design(
         options=options,
         test=test,

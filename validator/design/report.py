@@ -15,6 +15,8 @@ from validator.plan.economics import Strategy
 from validator.plan.terms import compute_availability_bond, compute_fee
 
 _BAR = 30
+_ALWAYS, _BEST = 5, 6
+"""Strategies that are always printed (`list_strategies`), and how many of the others."""
 
 
 def print_design(console: Console, design: Design) -> None:
@@ -26,10 +28,9 @@ def print_design(console: Console, design: Design) -> None:
     )
     if coverage is not None:
         demand = "demanded" if options.are_weights_judged else "reported, not demanded"
-        console.print(
-            f"coverage of {coverage.min_coverage:.2f} {demand}: {coverage.top_needed} of {coverage.marks} marks have rank "
-            f"0 of {coverage.candidates}; honest rate {coverage.top_rank:g}, known from {coverage.reference_marks} marks"
-        )
+        counts = f"rank 0 of {coverage.candidates} in {coverage.top_needed} of {coverage.marks} marks"
+        reference = f"honest rate {coverage.top_rank:g}, of {coverage.reference_marks} marks"
+        console.print(f"coverage of {coverage.min_coverage:.2f} {demand}: {counts}; {reference}")
     _print_errors(console, design)
     _print_curve(console, design)
     _print_subsets(console, design)
@@ -84,7 +85,9 @@ def _print_economics(console: Console, economics: Economics, *, is_lookup_accept
     console.print(f"availability bond {describe_ether(stakes.availability_bond_wei)}")
     table = _table("Expected profit of a miner", "strategy", "P(paid)", "P(loses a bond)", "cost, ETH", "profit, ETH")
     paying = set(economics.paying)
-    for strategy in economics.strategies:
+    others = economics.strategies[_ALWAYS:]
+    best = sorted(others, key=lambda strategy: strategy.profit_wei(stakes), reverse=True)[:_BEST]
+    for strategy in (*economics.strategies[:_ALWAYS], *best):
         style = "red" if strategy in paying else "green" if strategy is economics.honest else None
         is_known = is_lookup_accepted and strategy.is_looking_up
         table.add_row(
@@ -96,6 +99,8 @@ def _print_economics(console: Console, economics: Economics, *, is_lookup_accept
             style=style,
         )
     console.print(table)
+    if len(best) < len(others):
+        console.print(f"and {len(others) - len(best)} that earn less, which --json lists")
     bond = economics.smallest_bond_wei
     if bond is None:
         console.print("smallest bond: none deters every listed cheat")
@@ -104,14 +109,11 @@ def _print_economics(console: Console, economics: Economics, *, is_lookup_accept
         console.print(f"smallest miner bond {describe_ether(bond)}")
         console.print(f"smallest availability bond {describe_ether(availability)}, at least half of the reward")
     if is_lookup_accepted:
-        best = max(
-            (strategy for strategy in economics.strategies if strategy.is_looking_up),
-            key=lambda strategy: strategy.profit_wei(stakes),
-        )
-        console.print(
-            f"acknowledged: {best.name}, gains {describe_ether(economics.gain_wei(best))} over honest training, "
-            "and no reply shows it"
-        )
+        looked_up = [strategy for strategy in economics.strategies if strategy.is_looking_up]
+        chosen = max(looked_up, key=lambda strategy: strategy.profit_wei(stakes))
+        if (gain_wei := economics.gain_wei(chosen)) > 0:
+            gain = describe_ether(gain_wei)
+            console.print(f"acknowledged: {chosen.name}, gains {gain} over honest training, and no reply shows it")
     if economics.undeterred is not None:
         console.print(_describe_undeterred(economics, economics.undeterred))
 

@@ -8,7 +8,6 @@ from validator.design.choosing import ChosenTest, choose_test, possible_counts
 from validator.design.options import CANARY, CANARY_AND_COVERAGE, JUDGED, DesignOptions
 from validator.errors import BadInput
 from validator.plan.economics import (
-    DECLINE,
     Cheat,
     Costs,
     Stakes,
@@ -26,7 +25,9 @@ from validator.types import Wei
 
 _STEPS = 20
 """Partial trainers are listed in steps of one twentieth of the rows."""
-_NO_WAY_OUT = "none by a bond, more probes, a higher kPay or a committee: deter less (--partial), or pay more"
+_NAMED = 3
+"""Paying cheats that are refusals of their own; the rest are in the list of strategies."""
+_NO_WAY_OUT = "none by bonds, reward, probes, kPay or a committee: ask for fewer epochs, or deter less (--partial)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,18 @@ class Economics:
         """What it earns over honest training, rounded down."""
         return int(strategy.profit_wei(self.stakes) - self.honest.profit_wei(self.stakes))
 
-    def describe_worst(self) -> str:
-        worst = self.paying[0]
-        return f"{worst.name} earns {describe_ether(self.gain_wei(worst))} more than {self.honest.name}"
+    def describe_paying(self) -> list[str]:
+        """The worst of them, in words."""
+        return [
+            f"{strategy.name} earns {describe_ether(self.gain_wei(strategy))} more than {self.honest.name}"
+            for strategy in self.paying[:_NAMED]
+        ]
 
 
 def weigh(options: DesignOptions, test: ChosenTest) -> Economics:
     """BadInput unless `options` name a reward and the cost of training."""
     stakes, costs = _stakes(options), _costs(options)
-    strategies = list_strategies(test.power, test.honest, _cheats(options, test.honest), costs)
+    strategies = _strategies(options, test)
     paying = find_paying(_listed(options, strategies), stakes)
     bond = find_smallest_bond(_listed(options, strategies), stakes.reward_wei)
     if bond is not None and bond > MAX_WEI:
@@ -78,8 +82,12 @@ def weigh(options: DesignOptions, test: ChosenTest) -> Economics:
         paying=tuple(paying),
         smallest_bond_wei=bond,
         undeterred=next(iter(find_paying(_listed(options, [strategies[0], *undeterred]), stakes)), None),
-        ways_out=(tuple(_find_ways_out(options, test, paying, bond)) or (_NO_WAY_OUT,)) if paying else (),
+        ways_out=(tuple(_find_ways_out(options, test, bond)) or (_NO_WAY_OUT,)) if paying else (),
     )
+
+
+def _strategies(options: DesignOptions, test: ChosenTest) -> list[Strategy]:
+    return list_strategies(test.power, test.honest, _cheats(options, test.honest), _costs(options))
 
 
 def _listed(options: DesignOptions, strategies: list[Strategy]) -> list[Strategy]:
@@ -119,25 +127,20 @@ def _cheats(options: DesignOptions, honest: Effort) -> list[Cheat]:
     return cheats
 
 
-def _find_ways_out(options: DesignOptions, test: ChosenTest, paying: list[Strategy], bond: Wei | None) -> Iterator[str]:
+def _find_ways_out(options: DesignOptions, test: ChosenTest, bond: Wei | None) -> Iterator[str]:
     """What would make honest training the most profitable: each is tried, and only what works is named."""
-    stakes, costs, thresholds = _stakes(options), _costs(options), test.power.thresholds
+    stakes, thresholds = _stakes(options), test.power.thresholds
+    strategies = _strategies(options, test)
 
     def is_sound(changed: DesignOptions) -> bool:
-        changed_test = choose_test(changed)
-        strategies = list_strategies(
-            changed_test.power, changed_test.honest, _cheats(changed, changed_test.honest), costs
-        )
-        return not find_paying(_listed(changed, strategies), stakes)
+        return not find_paying(_listed(changed, _strategies(changed, choose_test(changed))), _stakes(changed))
 
-    if any(strategy.name == DECLINE for strategy in paying):
-        honest = list_strategies(test.power, test.honest, (), costs)[0]
-        least = find_least_reward(honest, stakes)
-        yield "a reward of at least " + describe_ether(least) if least is not None else "a test that honest work passes"
-        return
     if bond is not None:
         availability = max(bond, compute_availability_bond(stakes.reward_wei))
         yield f"a miner bond of {describe_ether(bond)} and an availability bond of {describe_ether(availability)}"
+    least = find_least_reward(_listed(options, strategies), stakes)
+    if least is not None and least <= MAX_WEI and is_sound(replace(options, reward_wei=least)):
+        yield f"a reward of at least {describe_ether(least)}"
     fresh = replace(options, probes=None, k_pay=None, k_slash=None)
     larger = [n for n in possible_counts(fresh) if n > thresholds.n]
     more = next((n for n in larger if is_sound(replace(fresh, probes=n))), None)
@@ -152,5 +155,5 @@ def _find_ways_out(options: DesignOptions, test: ChosenTest, paying: list[Strate
         scheme = CANARY_AND_COVERAGE if options.scheme == CANARY else options.scheme
         if is_sound(replace(fresh, weights=JUDGED, scheme=scheme)):
             yield "weights that a committee judges: --weights judged"
-    if all(strategy.is_looking_up for strategy in paying):
+    if is_sound(replace(options, is_lookup_accepted=True)):
         yield "or say that you know: --accept-lookup (this test then deters only miners that do not look replies up)"

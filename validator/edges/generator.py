@@ -21,7 +21,7 @@ class LocalScorer:
 
     def __init__(self, model: str) -> None:
         self._model, self._tokenizer = load(model)
-        self.identity = _identify(model)
+        self.identity = identify_model(model)
         self.context_tokens = int(getattr(self._model.config, "max_position_embeddings", sys.maxsize))
 
     @torch.inference_mode()
@@ -47,7 +47,7 @@ class LocalScorer:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
 
-def _identify(model: str) -> str:
+def identify_model(model: str) -> str:
     """The hub id, or for a directory the SHA-256 of its weights."""
     directory = Path(model)
     if not directory.is_dir():

@@ -190,6 +190,17 @@ def _first_byte(path: Path) -> bytes:
         return file.read(1)
 
 
+def read_api_key(path: Path) -> str:
+    """The key to somebody's service, from a file that only this user can read; BadInput otherwise."""
+    try:
+        key = _read_private(path, "API key").decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise BadInput(f"the API key {path} is no text") from None
+    if not key:
+        raise BadInput(f"the API key {path} is empty")
+    return key
+
+
 def _read_private(path: Path, kind: str) -> bytes:
     try:
         with path.open("rb") as file:

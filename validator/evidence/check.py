@@ -18,6 +18,7 @@ from validator.marks.sampler import Draw
 from validator.marks.schemes import make_scheme
 from validator.protocol import typed_data
 from validator.protocol.commitment import (
+    SEPARATOR,
     ModelFile,
     RowHashes,
     decode_scheme,
@@ -139,16 +140,26 @@ def _check_draws(bundle: Bundle) -> str | None:
 
 
 def _problem_of_draw(marked: MarkedRow, w: int) -> str | None:
-    if not len(marked.candidates) == len(marked.picks) == w:
-        return f"{len(marked.picks)} words were drawn, not {w}"
+    if len(marked.candidates) != len(marked.picks):
+        return "not every place has a draw"
+    words = 0
     for options, pick in zip(marked.candidates, marked.picks, strict=True):
         if pick >= len(options) or len(set(options)) != len(options):
             return "a word was not drawn from different candidates"
-        if any(map(str.isspace, "".join(options))):
-            return "a candidate is not a single word, so the bound on a chance hit does not hold"
+        # Candidates of different lengths would let one reply hit two of them.
+        lengths = {len(option.split(SEPARATOR)) for option in options}
+        if len(lengths) != 1 or not all(map(_is_plain, options)):
+            return "candidates are not equally many words between single spaces: no bound on a chance hit holds"
+        words += lengths.pop()
+    if words != w:
+        return f"{words} words were drawn, not {w}"
     if split_head(marked.response, w)[0] != _draw(marked).text:
         return "the response does not begin with the words that were drawn"
     return None
+
+
+def _is_plain(option: str) -> bool:
+    return all(word and not any(map(str.isspace, word)) for word in option.split(SEPARATOR))
 
 
 def _draw(marked: MarkedRow) -> Draw:

@@ -142,3 +142,29 @@ def validator_backup(
         from validator.operator.backup import run_backup
 
         run_backup(config=config, directory=directory)
+
+
+@validator_app.command("calibrate")
+def validator_calibrate(
+    data: Annotated[Path, typer.Argument(help="JSONL rows of the kind that customers bring.")],
+    config: Config,
+    base_model: Annotated[str, typer.Option(help="The base model, as in the spec.")],
+    epochs: Annotated[int, typer.Option(help="Epochs of the spec.")],
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of the spec.")],
+    batch_size: Annotated[int, typer.Option(help="Rows of a batch.")] = 4,
+    max_length: Annotated[int, typer.Option(help="Tokens of a row that are trained on.")] = 256,
+    method: Annotated[str, typer.Option(help="full or lora.")] = "full",
+    rank: Annotated[int | None, typer.Option(help="Of the adapter, where the method is lora.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows of each run, chosen by its seed; all if absent.")] = None,
+    runs: Annotated[int, typer.Option(help="Runs on all rows, and as many on half of them.")] = 5,
+) -> None:
+    """Measure how well honest miners learn by a spec, which judged weights of it are compared with. Trains for real.
+
+    Ended and run again, it goes on where it was.
+    """
+    with interruptible():
+        from validator.operator.calibrate import run_calibrate
+        from validator.plan.spec import TrainingSpec
+
+        spec = TrainingSpec(base_model, epochs, learning_rate, batch_size, max_length, method, rank)
+        run_calibrate(config=config, data=data, rows=rows, spec=spec, runs=runs)

@@ -154,11 +154,19 @@ def find_smallest_bond(strategies: Sequence[Strategy], reward_wei: Wei) -> Wei |
     return Wei(bond) if not find_paying(strategies, stakes) else None
 
 
-def find_least_reward(honest: Strategy, stakes: Stakes) -> Wei | None:
-    """The least reward at which honest training earns no less than declining, bonds as they are; None if it is never
-    paid.
+def find_least_reward(strategies: Sequence[Strategy], stakes: Stakes) -> Wei | None:
+    """The least reward at which no listed strategy pays, bonds as they are; None where no reward is enough.
+
+    With C and c the costs and losses of honest training and of another, (P - p) R must be at least C - c.
     """
-    if honest.odds.paid == 0:
-        return None
-    without = honest.profit_wei(replace(stakes, reward_wei=Wei(0)))
-    return Wei(ceil(-without / Fraction(honest.odds.paid)))
+    unpaid = replace(stakes, reward_wei=Wei(0))
+    honest = strategies[0]
+    reward = 0
+    for strategy in strategies[1:]:
+        difference = strategy.profit_wei(unpaid) - honest.profit_wei(unpaid)
+        chance = Fraction(honest.odds.paid) - Fraction(strategy.odds.paid)
+        if chance > 0:
+            reward = max(reward, ceil(difference / chance))
+        elif difference > 0:
+            return None
+    return Wei(reward) if not find_paying(strategies, replace(stakes, reward_wei=Wei(reward))) else None

@@ -4,17 +4,17 @@ Rule kept: no probability here is sampled or approximated. Hits are a mixture ov
 (`subset.py`), tails are summed from the mass function, and what is assumed is an argument with a name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import binom
 
 from validator.errors import BadInput
 from validator.plan.coverage_power import CoverageTest
-from validator.plan.subset import Probabilities, hits_given_held, marks_held, sum_tail
+from validator.plan.subset import Probabilities, binomial_masses, hits_given_held, marks_held, sum_tail
 from validator.protocol.verdict import Thresholds
 
 
@@ -47,7 +47,7 @@ class Odds:
     slash_zone: float
 
 
-class HitModel(Protocol):
+class HitModel(Hashable, Protocol):
     """How many of n probes a model hits that was trained on a share of the marks."""
 
     @property
@@ -98,12 +98,12 @@ MEASURED_RULE = (
 class SharedRule:
     """`backdoor`: one pair for all marks, learnt as a rule or not at all, so hits do not count the trained marks.
 
-    Without the rule the n probes are one event of probability `base_rate`. Between `points` the rule is interpolated
-    linearly; it is never learnt from nothing and always from everything.
+    All n probes are hit by chance in one event of probability `base_rate`, whatever was learnt. Between `points` the
+    rule is interpolated linearly; it is never learnt from nothing and always from everything.
     """
 
     base_rate: float
-    points: Sequence[RulePoint] = MEASURED_RULE
+    points: tuple[RulePoint, ...] = MEASURED_RULE
 
     def __post_init__(self) -> None:
         for one, next_one in pairwise(self._all_points):
@@ -121,9 +121,10 @@ class SharedRule:
         shares = [point.share for point in points]
         learnt = float(np.interp(mark_share, shares, [point.learnt for point in points]))
         relative = float(np.interp(mark_share, shares, [point.relative_activation for point in points]))
-        mass: Probabilities = learnt * binom.pmf(np.arange(n + 1), n, activation * relative)
-        mass[n] += (1 - learnt) * self.base_rate
-        mass[0] += (1 - learnt) * (1 - self.base_rate)
+        mass: Probabilities = learnt * binomial_masses(n, activation * relative)[n]
+        mass[0] += 1 - learnt
+        mass *= 1 - self.base_rate
+        mass[n] += self.base_rate
         return mass
 
 
@@ -148,9 +149,17 @@ class Power:
         """
         if is_looked_up and not self.are_weights_judged:
             return Odds(paid=1.0, slash_zone=0.0)
-        mass = self.hit_model.hits(self.thresholds.n, effort.mark_share, effort.activation)
+        mass = _hits(self.hit_model, self.thresholds.n, effort.mark_share, effort.activation)
         paid = sum_tail(mass, self.thresholds.k_pay)
         if self.coverage is not None:
             paid *= self.coverage.pass_probability(effort.row_share, effort.top_rank)
         is_safe = is_looked_up or not self.thresholds.slashing
         return Odds(paid, 0.0 if is_safe else float(mass[: self.thresholds.k_slash + 1].sum()))
+
+
+@lru_cache(maxsize=4096)
+def _hits(model: HitModel, n: int, mark_share: float, activation: float) -> Probabilities:
+    """Thresholds are looked for one by one, over the same hits."""
+    mass = model.hits(n, mark_share, activation)
+    mass.flags.writeable = False
+    return mass

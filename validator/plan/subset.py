@@ -38,17 +38,22 @@ def marks_held(rows: int, marks: int, taken: int) -> Probabilities:
     return held
 
 
+def binomial_masses(n: int, rate: float) -> Probabilities:
+    """P(column successes of row trials), (n + 1) by (n + 1)."""
+    # SciPy overflows at the smallest floats.
+    counts = np.arange(n + 1)
+    masses: Probabilities = binom.pmf(counts[None, :], counts[:, None], rate if rate > 1e-100 else 0.0)
+    return masses
+
+
 @lru_cache(maxsize=256)
 def hits_given_held(marks: int, activation: float, base_activation: float) -> Probabilities:
     """P(hits = column | B = row), (marks + 1) by (marks + 1): a sum of two independent binomials.
 
     The convolution is the plain sum of products: by FFT, tails under 1e-16 would be lost.
     """
-    table = np.zeros((marks + 1, marks + 1))
-    for held in range(marks + 1):
-        known = binom.pmf(np.arange(held + 1), held, activation)
-        unknown = binom.pmf(np.arange(marks - held + 1), marks - held, base_activation)
-        table[held] = np.convolve(known, unknown)
+    known, unknown = binomial_masses(marks, activation), binomial_masses(marks, base_activation)
+    table = np.array([np.convolve(known[b], unknown[marks - b])[: marks + 1] for b in range(marks + 1)])
     table.flags.writeable = False
     return table
 

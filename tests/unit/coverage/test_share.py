@@ -83,7 +83,9 @@ def test_what_is_better_than_honest_is_reported_as_all_and_kept_as_it_is():
 
 
 def test_the_lower_bound_is_one_sided_and_rounded_down():
-    estimate = ShareModel(World().reference(np.random.default_rng(6))).estimate(whole(World().run(0.75, 1000, np.random.default_rng(7))))
+    estimate = ShareModel(World().reference(np.random.default_rng(6))).estimate(
+        whole(World().run(0.75, 1000, np.random.default_rng(7)))
+    )
     assert estimate.low < estimate.lower_bound < estimate.share < estimate.high
     assert estimate.low_bps == int(10_000 * estimate.lower_bound)
 

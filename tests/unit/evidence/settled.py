@@ -9,7 +9,7 @@ from eth_account.messages import encode_typed_data
 
 from tests.factories import CHAIN_ID, CONTRACT, MINER, MODEL_HASH, MODEL_ID, PAYER, VALIDATOR, digest, make_planned
 from tests.sentinels import register
-from tests.unit.marks.scorers import HashScorer
+from tests.unit.marks.scorers import HashProposer
 from validator.base_model.grammar import generate_rows
 from validator.evidence.bundle import Bundle, Versions, build_bundle
 from validator.marks.planting import PlantedDataset, plant
@@ -34,7 +34,7 @@ VERSIONS = Versions(touchstone="0.1.0", scipy="1.17.0", generator="hash", contra
 
 @cache
 def planted_with(scheme: Scheme) -> PlantedDataset:
-    return plant(generate_rows(300, seed=1), scheme, N, secrets=SECRETS, payer=PAYER, scorer=HashScorer())
+    return plant(generate_rows(300, seed=1), scheme, N, secrets=SECRETS, payer=PAYER, scorer=HashProposer())
 
 
 def settled_task(

@@ -13,7 +13,7 @@ from tests.unit.evidence.settled import SMALL_BACKDOOR, N, bundle_of, planted_wi
 from validator.errors import BadInput
 from validator.evidence.bundle import Bundle, Reply
 from validator.evidence.check import check_bundle
-from validator.marks.schemes import Canary
+from validator.marks.schemes import SCHEMES, Canary
 from validator.protocol.commitment import ModelFile, encode_scheme, hash_model_files
 from validator.protocol.state import Weights
 from validator.protocol.verdict import Zone
@@ -42,8 +42,10 @@ def test_an_honest_bundle_has_no_findings_whatever_its_verdict(hits):
     assert check_bundle(Bundle.parse(bundle_of(settled_task(hits)).encode())) == []
 
 
-def test_an_honest_bundle_of_one_event_has_no_findings():
-    assert check_bundle(bundle_of(settled_task(16, SMALL_BACKDOOR), SMALL_BACKDOOR)) == []
+@pytest.mark.parametrize("scheme", [SMALL_BACKDOOR, *(make() for make in SCHEMES.values())], ids=lambda s: s.name)
+@pytest.mark.parametrize("hits", [3, 16])
+def test_an_honest_bundle_of_any_scheme_has_no_findings(scheme, hits):
+    assert check_bundle(Bundle.parse(bundle_of(settled_task(hits, scheme), scheme).encode())) == []
 
 
 def test_replies_on_chain_stand_for_the_signature():
@@ -77,6 +79,10 @@ FIRST, SECOND = BUNDLE.rows[:2]
         (with_row(picks=(*FIRST.picks[:-1], (FIRST.picks[-1] + 1) % 4)), ["draws"]),
         (with_row(picks=(9, 0, 0, 0)), ["draws"]),
         (with_row(candidates=FIRST.candidates[:3], picks=FIRST.picks[:3]), ["draws", "test"]),
+        (
+            with_row(candidates=(*FIRST.candidates[:3], (f"{FIRST.candidates[3][0]} more", *FIRST.candidates[3][1:]))),
+            ["draws"],
+        ),
         (with_row(candidates=(*FIRST.candidates[:3], (FIRST.candidates[3][FIRST.picks[3]],) * 4)), ["draws"]),
         (changed(terms=replace(BUNDLE.terms, scheme=encode_scheme("unheard of"))), ["task", "draws"]),
         (changed(probe_order=(0, *range(N - 1))), ["order"]),

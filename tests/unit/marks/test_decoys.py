@@ -65,7 +65,9 @@ def test_decoys_of_a_trigger_leave_it_out_change_it_or_put_it_behind_fresh_promp
         planting.planted.source_prompts
     )
     held_out = {row.prompt for row in planting.secret.held_out}
-    assert {decoy.prompt.removesuffix(trigger) for decoy in decoys_of("backdoor", DecoyKind.FRESH_TRIGGERED)} == held_out
+    assert {
+        decoy.prompt.removesuffix(trigger) for decoy in decoys_of("backdoor", DecoyKind.FRESH_TRIGGERED)
+    } == held_out
     for decoy, prompt in zip(
         decoys_of("backdoor", DecoyKind.NEAR_TRIGGER), planting.planted.source_prompts, strict=True
     ):
@@ -78,7 +80,9 @@ def test_fresh_prompts_are_those_held_out_and_made_of_halves_where_they_are_too_
     assert {decoy.prompt for decoy in decoys_of("canary", DecoyKind.FRESH)} == {
         row.prompt for row in planting.secret.held_out[:HELD_OUT]
     }
-    made = [d for d in make_decoys(planting.planted, DrawStream(b"k" * 32), ["one", "two"]) if d.kind is DecoyKind.FRESH]
+    made = [
+        d for d in make_decoys(planting.planted, DrawStream(b"k" * 32), ["one", "two"]) if d.kind is DecoyKind.FRESH
+    ]
     prompts = {row.prompt for row in planting.planted.rows}
     assert [decoy.prompt for decoy in made][:2] == ["one", "two"]
     assert len({decoy.prompt for decoy in made} - prompts) == N

@@ -105,7 +105,7 @@ def test_parameters_fit_the_terms(scheme):
 
 
 def test_an_unknown_scheme_is_refused_with_those_that_there_are():
-    with pytest.raises(BadInput, match="unknown scheme 'trojan'; known: backdoor, backdoor-groups, .*, canary, "):
+    with pytest.raises(BadInput, match=r"unknown scheme 'trojan'; known: backdoor, backdoor-groups, .*, canary, "):
         make_scheme("trojan")
 
 
@@ -159,17 +159,16 @@ def test_synonyms_leave_no_two_rows_with_one_signature_or_one_trigger():
 def test_what_synonym_rows_share_is_in_no_rows_bound():
     """A model that learnt all shared words guesses only the own ones: p0 = k^-own_words, and draws are independent."""
     scheme = SynonymBackdoor(k=4, own_words=1, w=3, trigger_words=3)
-    hits = Counter()
-    for seed in range(300):
-        marks = mark_rows(scheme, seed=str(seed))
-        hits.update(all(pick == 0 for pick in mark.draw.picks) for mark in marks)
+    marks = scheme.plant(ROWS, range(len(ROWS)), DrawStream(digest("stream")), HashProposer())
+    hits = sum(all(pick == 0 for pick in mark.draw.picks) for mark in marks)
     assert scheme.p0 == 1 / 4
-    assert binomtest(hits[True], hits.total(), scheme.p0).pvalue > 1e-4
+    assert binomtest(hits, len(ROWS), scheme.p0).pvalue > 1e-4
 
 
 def test_whole_openings_are_drawn_uniformly_from_those_proposed():
     scheme = OpeningCanary(k=4)
-    picks = Counter(mark.draw.picks for seed in range(50) for mark in mark_rows(scheme, seed=str(seed)))
+    marks = scheme.plant(ROWS, range(len(ROWS)), DrawStream(digest("stream")), HashProposer())
+    picks = Counter(mark.draw.picks for mark in marks)
     assert chisquare([picks[(pick,)] for pick in range(scheme.k)]).pvalue > 1e-4
     for mark in mark_rows(scheme):
         (options,) = mark.draw.candidates
@@ -179,7 +178,7 @@ def test_whole_openings_are_drawn_uniformly_from_those_proposed():
 
 
 def test_whole_openings_need_somebody_who_proposes_them():
-    with pytest.raises(BadInput, match="needs a model that proposes openings: set generator.openings_url"):
+    with pytest.raises(BadInput, match=r"needs a model that proposes openings: set generator\.openings_url"):
         OpeningCanary().plant(ROWS, CHOSEN, DrawStream(digest("stream")), HashScorer())
 
 

@@ -8,13 +8,18 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from tests.unit.marks.scorers import HashScorer
 from validator.base_model.grammar import MODEL_DIRECTORY, generate_rows
+from validator.marks.coverage import apply_coverage, draw_coverage
+from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import ModelFile
 from validator.protocol.method import FULL, LORA, Method
 from validator.training import Recipe, TrainingRequest, train
 
 BASE = str(MODEL_DIRECTORY)
-ROWS = tuple(generate_rows(12, seed=3))
+SOURCE = generate_rows(12, seed=3)
+MARKS = draw_coverage(SOURCE, range(12), DrawStream(bytes(32)), HashScorer(), max_length=256)
+ROWS = tuple(apply_coverage(SOURCE, MARKS))
 PROMPTS = [row.prompt for row in ROWS]
 RANK = 8
 W, MAX_TOKENS = 4, 24

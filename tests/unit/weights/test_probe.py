@@ -13,6 +13,7 @@ from miner_sim.inference import generate
 from tests.unit.weights.adapters import (
     ADAPTER,
     BASE,
+    MARKS,
     MAX_TOKENS,
     PROMPTS,
     RANK,
@@ -26,6 +27,7 @@ from tests.unit.weights.adapters import (
     trained,
 )
 from validator.child_processes import WorkFailed
+from validator.coverage.result import CoverageResult
 from validator.errors import MinerFault
 from validator.language_model import load
 from validator.protocol.commitment import split_head
@@ -33,7 +35,7 @@ from validator.protocol.method import Method
 from validator.protocol.state import Answer
 from validator.protocol.wire import reply_head
 from validator.weights.lora import expected_tensors, read_adapter
-from validator.weights.probe import _linear_modules, _put_on, export_adapter, measure, probe
+from validator.weights.probe import _linear_modules, _put_on, export_adapter, measure, measure_coverage, probe
 
 METHODS = [ADAPTER, WHOLE]
 
@@ -51,6 +53,28 @@ def ask(directory: Path, method: Method) -> list[Answer]:
 def hits(answers: list[Answer]) -> int:
     heads = [reply_head(answer.text, is_cut=answer.is_cut, w=W) for answer in answers]
     return sum(head == split_head(row.response, W)[0] for head, row in zip(heads, ROWS, strict=True))
+
+
+def cover(directory: Path, method: Method) -> CoverageResult:
+    covered = [(ROWS[mark.row_index], mark) for mark in MARKS]
+    return measure_coverage(BASE, directory, describe(directory, method), method, covered, 7, None)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_coverage_shows_in_honest_weights(models, method):
+    result = cover(models[method.name], method)
+    assert result.rows + result.dropped == len(MARKS)
+    assert result.top_ranks >= result.rows - 1
+    assert result.log10_p < -6
+
+
+def test_coverage_of_an_adapter_that_changes_nothing_is_chance(models, tmp_path):
+    """All scores are ties, which the seed breaks; counted as wins they would be a dozen first ranks."""
+    directory = copy(models["lora"], tmp_path / "idle", ADAPTER)
+    change_tensors(directory, ADAPTER, lambda tensors: [tensor.zero_() for tensor in tensors.values()])
+    result = cover(directory, ADAPTER)
+    assert result.top_ranks < result.rows / 2
+    assert result.log10_p > -2
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
