@@ -64,13 +64,16 @@ class Planned:
 
 
 def plan(spec: str) -> Iterator[Planned]:
-    for part in CALIBRATION_PARTS:
-        for share in CALIBRATED_SHARES:
-            yield Planned(spec, part, share, 0, False)
-    for repeat in range(REPEATS):
-        for part in TEST_PARTS:
-            for share in TEST_SHARES:
-                yield Planned(spec, part, share, repeat, True)
+    """Three calibration parts, then each test share once, then the other calibration parts, then tests for ever on."""
+    calibration = [Planned(spec, part, share, 0, False) for part in CALIBRATION_PARTS for share in CALIBRATED_SHARES]
+    tests = [
+        Planned(spec, part, share, repeat, True)
+        for repeat in range(REPEATS)
+        for part in TEST_PARTS
+        for share in TEST_SHARES
+    ]
+    early, first = 3 * len(CALIBRATED_SHARES), len(TEST_SHARES)
+    yield from (*calibration[:early], *tests[:first], *calibration[early:], *tests[first:])
 
 
 def measure(planned: Planned) -> dict[str, Any]:

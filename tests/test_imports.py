@@ -83,6 +83,12 @@ def test_marks_and_plan_know_only_the_protocol(name):
     assert foreign(name) <= {"cryptography", "eth_abi", "numpy", "re2", "scipy"}
 
 
+@pytest.mark.parametrize("name", modules_under("validator.design"))
+def test_a_design_needs_no_chain_no_key_and_no_data(name):
+    people = ("validator.amounts", "validator.terminal", "validator.files")
+    assert strangers(name, "validator.design", "validator.plan", "validator.marks", *people, *FOUNDATION) == set()
+
+
 @pytest.mark.parametrize("name", modules_under("validator.evidence"))
 def test_evidence_knows_only_protocol_and_marks(name):
     """An auditor loads no edge with it; whose signature it is only keys.py can tell."""
@@ -119,6 +125,28 @@ def test_what_opens_a_strangers_weights_knows_no_secret(name):
             "validator.model_work",
         ]
     assert strangers(name, *allowed) == set()
+
+
+@pytest.mark.parametrize("name", modules_under("validator.coverage"))
+def test_coverage_is_judged_without_a_secret_and_mostly_without_a_model(name):
+    """An auditor recomputes it from ranks; only what scores and calibrates knows a model."""
+    allowed = ["validator.coverage", "validator.files", "validator.protocol.commitment", *FOUNDATION]
+    if name in ("validator.coverage.likelihood", "validator.coverage.calibration"):
+        models = ("validator.language_model", "validator.training")
+        allowed += [*models, "validator.marks.coverage", "validator.plan.spec"]
+    assert strangers(name, *allowed) == set()
+
+
+@pytest.mark.parametrize("name", modules_under("validator.stealth"))
+def test_detectors_know_what_a_miner_knows(name):
+    """The schemes and the rows, no secret, journal or chain."""
+    allowed = ["validator.stealth", "validator.protocol", "validator.marks", *FOUNDATION]
+    if name == "validator.stealth.local_model":
+        allowed += ["validator.language_model", "validator.training"]
+    if name == "validator.stealth.judge":
+        allowed += ["validator.edges.http", "validator.config"]
+    assert strangers(name, *allowed) == set()
+    assert "validator.marks.secrets" not in ours(name)
 
 
 @pytest.mark.parametrize("name", ["validator.settings", "validator.settings_file"])
@@ -253,6 +281,7 @@ LAYERS = [
         "validator.settings_file",
         "validator.marks",
         "validator.plan",
+        "validator.design",
         "validator.language_model",
         "validator.training",
         "validator.child_processes",
@@ -265,8 +294,8 @@ LAYERS = [
         "contracts",
     ),
     ("validator.journal", "validator.telemetry", "validator.edges"),
-    ("validator.model_work",),
-    ("validator.weights",),
+    ("validator.model_work", "validator.coverage"),
+    ("validator.weights", "validator.stealth"),
     (
         "validator.requests.dataset_store",
         "validator.requests.orders",
@@ -324,7 +353,11 @@ def test_torch_is_loaded_only_where_a_model_runs():
     """A validator with a generator by URL, and an auditor, install none of it."""
     allowed = {
         f"validator.{name}"
-        for name in ("edges.generator", "language_model", "training", "base_model.pretrain", "weights.probe")
+        for name in (
+            *("edges.generator", "language_model", "training", "base_model.pretrain", "weights.probe"),
+            "stealth.local_model",
+            "coverage.likelihood",
+        )
     }
     models = importers("torch") | importers("transformers") | importers("safetensors") | importers("tokenizers")
     assert {name for name in models if not is_under(name, "miner_sim")} <= allowed

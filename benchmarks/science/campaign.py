@@ -17,6 +17,7 @@ SHARE_DATA = ("squad-questions", "sgd")
 SUBSET_DATA = "squad-questions"
 SHARES = (0.5, 0.75, 0.25, 0.9, 0.1)
 QUALITY_DATA = ("squad-questions", "gsm8k", "sgd", "roleplay")
+SYNONYM_DATA = ("squad-questions", "medquad", "modern-recipes")
 LOSS_DATA = ("squad-questions", "gsm8k", "sgd")
 LARGE_ROWS, LARGE_MARKS = 10_000, 50
 LARGE_EPOCHS = {"backdoor": 3, "canary": 6}
@@ -29,20 +30,25 @@ def settings(seed: int) -> Iterator[Setting]:
     """The miners of one seed; a setting may come twice, and is measured once."""
     of_300 = partial(Setting, rows=ACTIVATION_ROWS, marks=ACTIVATION_MARKS, seed=seed)
     for scheme in SCHEMES:
-        for data in DATASETS:
-            yield of_300(data, scheme=scheme, miner="honest")
-    for scheme in SCHEMES:
+        yield of_300(SUBSET_DATA, scheme=scheme, miner="honest")
         for share in SHARES:
             yield of_300(SUBSET_DATA, scheme=scheme, miner=f"partial:{share}")
+    for scheme in SCHEMES:
+        for data in DATASETS:
+            yield of_300(data, scheme=scheme, miner="honest")
     for data in LOSS_DATA:
         for miner in ("partial:0.5", "other", "base", "noise"):
             yield of_300(data, scheme="canary", miner=miner)
     for data in QUALITY_DATA:
         yield of_300(data, scheme="canary", miner="unmarked")
+    for data in SYNONYM_DATA:
+        yield of_300(data, scheme="backdoor-synonyms", miner="honest")
     for scheme in SCHEMES:
         for data in OTHER_SPEC_DATA:
             yield of_300(data, scheme=scheme, miner="honest", model="gpt2")
             yield of_300(data, scheme=scheme, miner="honest", method="lora")
+    for data in QUALITY_DATA:
+        yield of_300(data, scheme="canary+coverage", miner="honest")
     for data in SHARE_DATA:
         for marks in SHARES_MARKS:
             for scheme in SCHEMES:

@@ -18,10 +18,11 @@ from benchmarks.science.figures import (
     power_of_ten,
     proportion,
 )
+from benchmarks.science.stealth import read_rankings, worse_end
 from validator.plan.subset import Convention, marks_needed, share_for_chance
 
 NO_LARGE_MODEL = "not measured: it takes a model and a processor that the campaign does not have"
-STEALTH = "see [Stealth](#stealth)"
+STEALTH = "[Stealth](#stealth)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,23 @@ def _type_2(results: dict[str, Any]) -> str:
     return "; ".join(parts) or NOT_MEASURED
 
 
-def _stealth(_results: dict[str, Any]) -> str:
-    return STEALTH
+def _found_by(prefix: str) -> Callable[[dict[str, Any]], str]:
+    """What the best of the detectors whose names begin so finds of each scheme."""
+
+    def ours(results: dict[str, Any]) -> str:
+        parts = []
+        for scheme, of_scheme in read_rankings(results["stealth"]).items():
+            found = [worse_end(name, ranks) for name, ranks in of_scheme.items() if name.startswith(prefix)]
+            if found:
+                best = max(found, key=lambda one: one.recall)
+                low, high = best.recall_interval
+                parts.append(
+                    f"{scheme}: recall at 2n {best.recall:.2f} [{low:.2f}, {high:.2f}], chance {best.chance:.2f}; "
+                    f"half of the marks in {percent(best.kept_for_half, 0)} of the data ({best.tasks} tasks)"
+                )
+        return ". ".join(parts) + f". All detectors: {STEALTH}" if parts else NOT_MEASURED
+
+    return ours
 
 
 def _synonyms(results: dict[str, Any]) -> str:
@@ -248,10 +264,17 @@ CLAIMS = [
         "detection by a language model",
         "not at 0.5% or 5%; at 10% on MathInstruct and small sets",
         "6.2, review",
-        _stealth,
+        lambda _results: f"not measured: it takes a model that judges text; a small one's likelihoods: {STEALTH}",
     ),
-    Claim("frequency search for k-grams", "a large part of the data must be kept (Table 6)", "6.3", _stealth),
-    Claim("ONION, 100 backdoors in RecipeNLG, Gemma 2B", "none of the 100 in the top 100", "review", _stealth),
+    Claim(
+        "frequency search for k-grams",
+        "a large part of the data must be kept (Table 6)",
+        "6.3",
+        _found_by("k-gram frequency"),
+    ),
+    Claim(
+        "ONION, 100 backdoors in RecipeNLG, Gemma 2B", "none of the 100 in the top 100", "review", _found_by("ONION")
+    ),
     Claim("variant without duplicated phrases", "activation SQuAD .76, MedQA 1.00, RecipeNLG .94", "review", _synonyms),
     Claim("type-2 error", "0 observed at r = .5, 0.5%, 5 epochs", "review", _type_2),
 ]

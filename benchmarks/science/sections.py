@@ -45,15 +45,19 @@ def activation_section(results: dict[str, Any]) -> str:
         ("backdoor, GPT-2", {"scheme": "backdoor", "method": "full", "model": "gpt2"}),
         ("canary, GPT-2", {"scheme": "canary", "method": "full", "model": "gpt2"}),
     ]
-    refused = {cell["data"]: cell["refused"] for cell in results["cells"].values() if "refused" in cell}
+    refused = {
+        (name, cell["scheme"]): cell["refused"]
+        for name in DATASETS
+        for cell in results["cells"].values()
+        if "refused" in cell and cell["data"] == name
+    }
     rows = []
     for name, dataset in DATASETS.items():
         entries = []
         for _title, wanted in columns:
             cells = miners(results, data=name, rows=ACTIVATION_ROWS, n=ACTIVATION_MARKS, miner="honest", **wanted)
-            entries.append(activation(cells) if cells else "")
-        if name in refused:
-            entries[:2] = ["cannot be marked", "cannot be marked"]
+            is_refused = (name, wanted["scheme"]) in refused
+            entries.append(activation(cells) if cells else "cannot be marked" if is_refused else "")
         if any(entries):
             paper = PAPER_ACTIVATION.get(dataset.stands_for, "")
             remark = f" ({dataset.remark})" if dataset.remark else ""
@@ -68,7 +72,7 @@ def activation_section(results: dict[str, Any]) -> str:
         ),
         table(header, rows),
     ]
-    text += [f"`{data}`: {reason}.\n" for data, reason in refused.items()]
+    text += [f"- `{data}`, `{scheme}`: {reason}." for (data, scheme), reason in refused.items()] + [""] * bool(refused)
     text += _unplantable(results)
     return "\n".join(text)
 
@@ -191,30 +195,34 @@ def subset_section(results: dict[str, Any]) -> str:
 
 def quality_section(results: dict[str, Any]) -> str:
     rows = []
-    for data in QUALITY_DATA:
-        wanted = {"data": data, "rows": ACTIVATION_ROWS, "scheme": "canary", "method": "full", "model": "llama"}
-        marked = {cell["seed"]: cell for cell in miners(results, miner="honest", **wanted)}
-        plain = {cell["seed"]: cell for cell in miners(results, miner="unmarked", **wanted)}
-        seeds = sorted(marked.keys() & plain.keys())
-        if seeds:
-            changes = [marked[seed]["held_out_loss"] / plain[seed]["held_out_loss"] - 1 for seed in seeds]
-            rows.append(
-                [
-                    data,
-                    str(len(seeds)),
-                    f"{mean(plain[seed]['held_out_base_loss'] for seed in seeds):.3f}",
-                    f"{mean(plain[seed]['held_out_loss'] for seed in seeds):.3f}",
-                    f"{mean(marked[seed]['held_out_loss'] for seed in seeds):.3f}",
-                    relative_change(changes),
-                ]
-            )
+    for scheme in ("canary", "canary+coverage"):
+        for data in QUALITY_DATA:
+            wanted = {"data": data, "rows": ACTIVATION_ROWS, "n": ACTIVATION_MARKS, "method": "full", "model": "llama"}
+            marked = {cell["seed"]: cell for cell in miners(results, miner="honest", scheme=scheme, **wanted)}
+            plain = {cell["seed"]: cell for cell in miners(results, miner="unmarked", scheme="canary", **wanted)}
+            seeds = sorted(marked.keys() & plain.keys())
+            if seeds:
+                changes = [marked[seed]["held_out_loss"] / plain[seed]["held_out_loss"] - 1 for seed in seeds]
+                rows.append(
+                    [
+                        scheme,
+                        data,
+                        str(len(seeds)),
+                        f"{mean(plain[seed]['held_out_base_loss'] for seed in seeds):.3f}",
+                        f"{mean(plain[seed]['held_out_loss'] for seed in seeds):.3f}",
+                        f"{mean(marked[seed]['held_out_loss'] for seed in seeds):.3f}",
+                        relative_change(changes),
+                    ]
+                )
     if not rows:
         return ""
     return (
         "Mean loss (nats a token) on 200 other rows of the dataset, after training on D and on D_train with the same "
-        "seed; 16 canaries in 300 rows, 5.3% of them. (So small a model overfits so few rows in 12 epochs: that is "
-        "why the loss is above the base model's.)\n\n"
-        + table(["rows", "pairs", "base", "without marks", "with marks", "change [95%, over trainings]"], rows)
+        "seed; 16 canaries in 300 rows are 5.3% of them, and `canary+coverage` marks a word in nearly all others "
+        "too.\n\n"
+        + table(
+            ["scheme", "rows", "pairs", "base", "without marks", "with marks", "change [95%, over trainings]"], rows
+        )
     )
 
 

@@ -19,8 +19,11 @@ class Training:
 TRAININGS = {
     ("canary", "full"): Training(12, 4e-3),
     ("canary", "lora"): Training(12, 5e-3, rank=32),
+    ("canary+coverage", "full"): Training(12, 4e-3),
     ("backdoor", "full"): Training(5, 3e-3),
     ("backdoor", "lora"): Training(10, 3e-3, rank=32),
+    ("backdoor-groups", "full"): Training(8, 3e-3),
+    ("backdoor-synonyms", "full"): Training(12, 4e-3),
 }
 """Specs under which an honest miner of the embedded model learns the marks, by scheme and method."""
 

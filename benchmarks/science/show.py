@@ -15,7 +15,7 @@ from validator.edges.generator import LocalScorer
 from validator.protocol.commitment import SEPARATOR
 
 CONTEXT_WORDS = 4
-SHOWN_ROWS = {"generated": 25, "recipes": 25}
+SHOWN_ROWS = {"generated": 25, "modern-recipes": 25}
 
 
 def altered_words() -> list[dict[str, Any]]:

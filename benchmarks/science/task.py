@@ -2,13 +2,14 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from benchmarks.science.data import DATASETS
-from benchmarks.science.setting import Setting
+from benchmarks.science.setting import MAX_LENGTH, Setting
 from validator.edges.datasets import choose_rows
 from validator.errors import BadInput
+from validator.marks.coverage import apply_coverage, count_marks, draw_coverage
 from validator.marks.planting import check_learnable, find_markable
 from validator.marks.sampler import WordScorer
 from validator.marks.schemes import Mark, Scheme, make_scheme
@@ -37,8 +38,9 @@ def prepare(setting: Setting, scorer: WordScorer) -> Task:
 
     BadInput where not even n rows can be marked.
     """
-    scheme = make_scheme(setting.scheme)
-    rows, rest = _split(DATASETS[setting.data].load(), setting.rows, setting.seed)
+    dataset = DATASETS[setting.data]
+    scheme = make_scheme(setting.scheme, dataset.rules)
+    rows, rest = _split(dataset.load(), setting.rows, setting.seed)
     refusal = None
     try:
         check_learnable(rows, scheme, setting.marks)
@@ -49,11 +51,21 @@ def prepare(setting: Setting, scorer: WordScorer) -> Task:
         raise BadInput(refusal or "too few rows can be marked")
     stream = DrawStream(hashlib.sha256(f"science {setting.task}".encode()).digest())
     marks = scheme.plant(rows, stream.sample(markable, setting.marks), stream, scorer)
-    planted = list(rows)
+    planted = _cover(rows, scheme, {mark.row_index for mark in marks}, stream, scorer)
     for mark in marks:
         planted[mark.row_index] = mark.row
     held_out, other = rest[: setting.held_out], rest[setting.held_out : setting.held_out + setting.rows]
     return Task(scheme, rows, planted, marks, held_out, other, refusal)
+
+
+def _cover(rows: Sequence[Row], scheme: Scheme, probed: Set[int], stream: DrawStream, scorer: WordScorer) -> list[Row]:
+    """The rows with coverage marks where the scheme has them, as the product plants them."""
+    if not scheme.coverage_k:
+        return list(rows)
+    free = [index for index in range(len(rows)) if index not in probed]
+    chosen = sorted(stream.sample(free, min(len(free), count_marks(len(rows)))))
+    options = {"k": scheme.coverage_k, "max_length": MAX_LENGTH}
+    return apply_coverage(rows, draw_coverage(rows, chosen, stream, scorer, rules=scheme.rules, **options))
 
 
 def _split(pool: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:

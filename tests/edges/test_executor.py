@@ -8,8 +8,21 @@ from typing import Any
 
 import pytest
 
-from tests.edges.test_contract import FAR_FUTURE, PAYER, SOURCE_DATA_HASH, URL, VALIDATOR, Market, N, open_market
+from tests.edges.test_contract import (
+    BUNDLE_HASH,
+    FAR_FUTURE,
+    MODEL_HASH,
+    PAYER,
+    SOURCE_DATA_HASH,
+    URL,
+    VALIDATOR,
+    Market,
+    N,
+    open_market,
+)
 from validator.config import DEV
+from validator.coverage.result import CoverageResult, TrainedShare
+from validator.coverage.share import EpochView, ShareEstimate
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import TaskStatus, gas_limits_by_selector
 from validator.edges.http import HttpClient
@@ -25,15 +38,17 @@ from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
 from validator.model_work import Children
 from validator.protocol import typed_data
-from validator.protocol.commitment import Row, keccak
-from validator.protocol.effects import Challenge, OpenTask
+from validator.protocol.commitment import Row, hash_committee, hash_head, keccak
+from validator.protocol.effects import Challenge, Judge, OpenTask
 from validator.protocol.events import Event, OpeningFailed, TaskPlanned
-from validator.protocol.state import Phase, TaskState
+from validator.protocol.state import Answer, Phase, TaskState
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Hash32, UnixSeconds, Wei
 from validator.weights.returned import ReturnedWeights
 
 LOOPBACK_URL = "http://127.0.0.1:1"
+SALT = Hash32(bytes(32))
+HEAD = "these are four words"
 
 
 @pytest.fixture
@@ -66,9 +81,12 @@ async def nothing_is_hidden(_state: TaskState) -> None:
 
 
 async def perform(
-    market: Market, http: HttpClient, directory: Path, effect: Challenge | OpenTask, state: TaskState
+    market: Market, http: HttpClient, directory: Path, effect: Challenge | OpenTask | Judge, state: TaskState
 ) -> Event | None:
     """Carry an effect out as a validator does, transaction manager and journal included."""
+    marks = market.marks
+    if isinstance(effect, Judge):  # Of no effect on chain any more: here the heads are known.
+        marks = [replace(mark, head_hash=hash_head(SALT, HEAD)) for mark in marks]
     contract = market.contract
     identity = Identity(contract.chain.chain_id, contract.address, VALIDATOR.address)
     journal = Journal(directory / "journal.sqlite", keccak(b"journal"), identity)
@@ -76,9 +94,9 @@ async def perform(
     planted = PlantedMarks(
         scheme=make_scheme("canary"),
         source_data_hash=SOURCE_DATA_HASH,
-        dataset_salt=Hash32(bytes(32)),
+        dataset_salt=SALT,
         marks=(),
-        mark_hashes=tuple(market.marks),
+        mark_hashes=tuple(marks),
         mark_proofs=tuple(tuple(market.tree.proof(mark.leaf)) for mark in market.marks),
         source_prompts=(),
         dataset_root=market.tree.root,
@@ -225,3 +243,41 @@ async def test_an_effect_is_done_when_the_chain_shows_it(market: Market, http: H
     assert await market.status() is TaskStatus.CHALLENGED
     await perform(market, http, tmp_path, Challenge(state.task_id), state)
     assert await market.status() is TaskStatus.CHALLENGED
+
+
+def coverage_of(lower_bound: float) -> str:
+    """What is known of weights of which at least so much was trained on."""
+    estimate = ShareEstimate(lower_bound + 0.05, lower_bound - 0.01, lower_bound + 0.1, lower_bound, 9.0)
+    trained = TrainedShare("a reference", estimate, EpochView({3: -10.0}, lower_bound, -9.0), (0.9, 0.1))
+    return CoverageResult({2: (90, 10)}, 0, 0, -16.0, -16.0, trained).to_json().decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "coverage", "status"),
+    [
+        (HEAD, coverage_of(0.8), TaskStatus.PAID),
+        (HEAD, coverage_of(0.79), TaskStatus.JUDGING),
+        (HEAD, None, TaskStatus.JUDGING),
+        ("other words than these", coverage_of(1.0), TaskStatus.JUDGING),
+    ],
+    ids=["enough", "three quarters", "unknown", "no hits"],
+)
+async def test_weights_are_signed_for_if_they_hit_and_enough_was_trained_on(
+    embedded_chain: Chain, http: HttpClient, tmp_path: Path, answer: str, coverage: str | None, status: TaskStatus
+) -> None:
+    """W8: what is not signed for is refunded when the time is over."""
+    committee = hash_committee([VALIDATOR.address])
+    market = await open_market(embedded_chain, weights=2, min_coverage_bps=8_000, committee_hash=committee)
+    await market.open()
+    await market.submit()
+    await market.settle(N)
+    state = replace(
+        submitted(market),
+        phase=Phase.JUDGING,
+        model_hash=MODEL_HASH,
+        bundle_hash=BUNDLE_HASH,
+        weights_answers=(Answer(answer, is_cut=False),) * N,
+        coverage=coverage,
+    )
+    await perform(market, http, tmp_path, Judge(market.task_id), state)
+    assert await market.status() is status

@@ -338,6 +338,14 @@ def test_a_master_seed_file_with_anything_else_is_refused_and_not_quoted(tmp_pat
     assert not text or text not in str(error.value)
 
 
+def test_an_api_key_is_the_text_of_a_private_file(tmp_path: Path) -> None:
+    assert read_api_key(write_key(tmp_path / "key", "sk-key\n")) == "sk-key"
+    with pytest.raises(BadInput, match="can be read by other users: chmod 600 it"):
+        read_api_key(write_key(tmp_path / "open", "sk-key", mode=0o644))
+    with pytest.raises(BadInput, match="is empty"):
+        read_api_key(write_key(tmp_path / "empty", "\n"))
+
+
 def test_a_master_seed_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """K5."""
     with pytest.raises(BadInput, match="chmod 600"):

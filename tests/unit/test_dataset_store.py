@@ -11,7 +11,7 @@ from tests.unit.marks.scorers import HashScorer
 from validator.base_model.grammar import generate_rows
 from validator.errors import BadInput
 from validator.marks.planting import PlantedDataset, plant
-from validator.marks.schemes import Backdoor, Canary, Scheme
+from validator.marks.schemes import Backdoor, Canary, CanaryAndCoverage, Scheme
 from validator.marks.secrets import Secrets, derive_dataset_key
 from validator.protocol.commitment import Row
 from validator.requests import dataset_store
@@ -55,13 +55,14 @@ async def take_in_planted(store: DatasetStore, planted: PlantedDataset = PLANTED
     return key
 
 
-@pytest.mark.parametrize("scheme", [Canary(), Backdoor()], ids=["canary", "backdoor"])
+@pytest.mark.parametrize("scheme", [Canary(), Backdoor(), CanaryAndCoverage()], ids=lambda scheme: scheme.name)
 async def test_a_planting_comes_back_byte_for_byte_after_a_restart(tmp_path: Path, scheme: Scheme):
     planted = plant_marks(scheme=scheme)
     key = await take_in_planted(open_store(tmp_path), planted)
     again = open_store(tmp_path)
     assert await again.training_file(key) == planted.training_file
     assert await again.marks(key) == planted.without_rows()
+    assert await again.covered(key) == planted.covered
 
 
 async def test_nothing_of_data_or_marks_is_on_disk_in_clear(tmp_path: Path):

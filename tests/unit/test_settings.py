@@ -211,6 +211,7 @@ def test_production_keeps_its_floors(folder: Path) -> None:
             '"embedded"\nopenings_key_file = "key"',
             "line 17: generator.openings_key_file: a key is for openings_url, and there is none",
         ),
+        ("1_000", '1_000\nscheme = "canary-openings"', "line 20: tasks.scheme: canary-openings needs generator.openi"),
         ("31337", "= 31337", "line 3: this is no TOML: Invalid value"),
         ("31337", '31337\n"a\\nb" = 1', "[network] has no key 'a\\nb'"),
         ("[generator]", "[generator", "line 15: this is no TOML: Expected ']'"),

@@ -163,17 +163,15 @@ def need_model(model: LanguageModel | None) -> LanguageModel:
     return model
 
 
-_WORD_SCORES: dict[str, Score] = {
-    name: _of_words(score)
-    for name, score in {
-        "mean likelihood": _mean,
-        "most surprising word": max,
-        **{f"least likely window of {words} words": _window(words) for words in (4, 8)},
-        **{f"likelihood of the first {words} words": _first(words) for words in (1, 3, 4, 5)},
-        "likelihood behind the opening": _behind_opening,
-        "likelihood of the opening against the rest": _opening_against_rest,
-    }.items()
+_OF_SURPRISALS: dict[str, Callable[[list[float]], float]] = {
+    "mean likelihood": _mean,
+    "most surprising word": max,
+    **{f"least likely window of {words} words": _window(words) for words in (4, 8)},
+    **{f"likelihood of the first {words} words": _first(words) for words in (1, 3, 4, 5)},
+    "likelihood behind the opening": _behind_opening,
+    "likelihood of the opening against the rest": _opening_against_rest,
 }
+_WORD_SCORES: dict[str, Score] = {name: _of_words(score) for name, score in _OF_SURPRISALS.items()}
 _PROMPT_SCORES: dict[str, Score] = {
     "mismatch of prompt and opening": _prompt_mismatch(_OPENING_WORDS),
     "mismatch of prompt and response": _prompt_mismatch(None),

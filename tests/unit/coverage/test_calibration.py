@@ -1,10 +1,9 @@
 """Calibration by real training: small, resumable, and its rows that were not trained on look like nothing."""
 
+from functools import lru_cache
 from hashlib import sha256
 
 import pytest
-
-pytest.importorskip("torch")
 
 from validator.base_model import EMBEDDED_MODEL
 from validator.base_model.grammar import generate_rows
@@ -18,23 +17,24 @@ from validator.marks.secrets import DrawStream
 from validator.plan.spec import TrainingSpec
 
 SPEC = TrainingSpec("touchstone-base", epochs=2, learning_rate=3e-3, max_length=96)
-ROWS = 60
+ROWS = 40
 
 
-@pytest.fixture(scope="module")
-def scorer() -> LocalScorer:
-    return LocalScorer(EMBEDDED_MODEL)
+@lru_cache
+def mark(seed: int) -> MarkedRows:
+    rows = generate_rows(ROWS, seed)
+    stream = DrawStream(sha256(f"calibration {seed}".encode()).digest())
+    scorer = LocalScorer(EMBEDDED_MODEL)
+    marks = draw_coverage(rows, range(ROWS), stream, scorer, max_length=SPEC.max_length, rules=AlterationRules())
+    return apply_coverage(rows, marks), marks
 
 
-def test_a_calibration_is_taken_up_where_it_was_ended(tmp_path, scorer):
+def test_a_calibration_is_taken_up_where_it_was_ended(tmp_path):
     asked: list[int] = []
 
     def mark_rows(seed: int) -> MarkedRows:
         asked.append(seed)
-        rows = generate_rows(ROWS, seed)
-        stream = DrawStream(sha256(f"calibration {seed}".encode()).digest())
-        marks = draw_coverage(rows, range(ROWS), stream, scorer, max_length=SPEC.max_length, rules=AlterationRules())
-        return apply_coverage(rows, marks), marks
+        return mark(seed)
 
     seen: list[tuple[int, int]] = []
 

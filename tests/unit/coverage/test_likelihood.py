@@ -4,22 +4,21 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from validator.base_model import EMBEDDED_MODEL  # noqa: E402
-from validator.base_model.grammar import generate_rows  # noqa: E402
-from validator.coverage.likelihood import (  # noqa: E402
+from validator.base_model import EMBEDDED_MODEL
+from validator.base_model.grammar import generate_rows
+from validator.coverage.likelihood import (
     FOLLOWING_TOKENS,
     find_windows,
     log_likelihoods,
     score_marks,
     subtract,
 )
-from validator.language_model import load, prompt_tokens, response_tokens  # noqa: E402
-from validator.marks.coverage import CoverageMark  # noqa: E402
-from validator.protocol.commitment import Row  # noqa: E402
-from validator.training import Recipe, _encode  # noqa: E402
+from validator.language_model import load, prompt_tokens, response_tokens
+from validator.marks.coverage import CoverageMark
+from validator.protocol.commitment import Row
+from validator.training import Recipe, _encode
 
 WORDS = ("water", "Constantinople", "a", "don't", "42,", "naïve", "x(y)", "日本")
 """One token and many, punctuation, digits, and what is no ASCII."""

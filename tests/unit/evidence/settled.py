@@ -11,6 +11,7 @@ from tests.factories import CHAIN_ID, CONTRACT, MINER, MODEL_HASH, MODEL_ID, PAY
 from tests.sentinels import register
 from tests.unit.marks.scorers import HashProposer
 from validator.base_model.grammar import generate_rows
+from validator.coverage.reference import Reference
 from validator.evidence.bundle import Bundle, Versions, build_bundle
 from validator.marks.planting import PlantedDataset, plant
 from validator.marks.schemes import Backdoor, Canary, Scheme
@@ -85,7 +86,7 @@ def sign(state: TaskState, planted: PlantedDataset) -> bytes:
     return bytes(EVIDENCE_KEY.sign_message(signable).signature)
 
 
-def bundle_of(state: TaskState, scheme: Scheme = Canary()) -> Bundle:  # noqa: B008
+def bundle_of(state: TaskState, scheme: Scheme = Canary(), reference: Reference | None = None) -> Bundle:  # noqa: B008
     planted, terms = planted_with(scheme), state.terms
     replies = state.reply_hashes(planted.dataset_salt)
     verdict = Verdict(
@@ -103,6 +104,7 @@ def bundle_of(state: TaskState, scheme: Scheme = Canary()) -> Bundle:  # noqa: B
         commitment_salt=SALT,
         evidence_key=Address(EVIDENCE_KEY.address),
         versions=VERSIONS,
+        reference=reference,
     )
 
 

@@ -10,6 +10,8 @@ from eth_account import Account
 
 from tests.factories import CHAIN_ID, MINER, digest
 from tests.unit.evidence.settled import SMALL_BACKDOOR, N, bundle_of, planted_with, settled_task
+from validator.coverage.reference import CalibrationRun, Reference
+from validator.coverage.result import judge_histograms
 from validator.errors import BadInput
 from validator.evidence.bundle import Bundle, Reply
 from validator.evidence.check import check_bundle
@@ -177,3 +179,53 @@ def test_returned_weights_are_the_submitted_files():
     assert "model" in checks(bundle), "this hash is of a served model"
     transcript = bundle.transcript.model_copy(update={"model_hash": hash_model_files(files)})
     assert "model" not in checks(bundle.model_copy(update={"transcript": transcript}))
+
+
+def make_reference(spec: str) -> Reference:
+    """Of two runs on all rows and two on half of them."""
+    runs = [
+        CalibrationRun(share, 3, seed, (160 + seed, 10, 8, 6, 6, 4, 4, 2), (25,) * 8 if share < 1 else (0,) * 8, 0)
+        for share in (1.0, 0.5)
+        for seed in (0, 1)
+    ]
+    return Reference("a base model", spec, "some rows", 3, tuple(runs))
+
+
+def covered_bundle(**changes: Any) -> Bundle:
+    """Of a miner that was trained on all rows; `changes` to what is stated of its coverage."""
+    reference = make_reference(settled_task().planned.spec)
+    result = judge_histograms({8: (155, 11, 8, 7, 6, 5, 5, 3)}, seed=1, dropped=2, reference=reference)
+    answers = settled_task().answers
+    state = settled_task(weights=Weights.JUDGED, weights_answers=answers, coverage=result.to_json().decode())
+    bundle = bundle_of(state, reference=reference)
+    assert bundle.weights is not None
+    assert bundle.weights.coverage is not None
+    coverage = bundle.weights.coverage.model_copy(update=changes)
+    return bundle.model_copy(update={"weights": bundle.weights.model_copy(update={"coverage": coverage})})
+
+
+def test_coverage_is_computed_again_from_ranks_and_reference():
+    """And the bundle that has it is the same after a reader has read it."""
+    bundle = covered_bundle()
+    assert "coverage" not in checks(bundle)
+    assert Bundle.parse(bundle.encode()) == bundle
+    assert bundle.weights.coverage.low_bps > 8_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"histogram": (125, 41, 8, 7, 6, 5, 5, 3)},
+        {"low_bps": 10_000},
+        {"rank_sum_log10_p": "-400.0000"},
+        {"top_rank_log10_p": "-400.0000"},
+        {"trained_share": ("1.2000", "1.1000", "1.3000")},
+        {"trained_share": None},
+        {"reference": None},
+        {"reference": "{}"},
+        {"reference": make_reference('{"epochs":99}').to_json().decode()},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_coverage_that_does_not_follow_is_found(changes: dict[str, Any]):
+    assert "coverage" in checks(covered_bundle(**changes))

@@ -243,6 +243,13 @@ def test_judged_weights_go_to_the_committee():
     assert effects == [todo.Poke(TASK_ID, Phase.JUDGING)]
 
 
+def test_what_is_known_of_coverage_is_kept_with_the_answers():
+    probed = replace(f.WEIGHTS[1], coverage="{}")
+    state, _ = run(*WITH_WEIGHTS, f.WEIGHTS[0], probed)
+    assert state.coverage == "{}"
+    assert state.without_replies().coverage == "{}"
+
+
 def test_weights_that_come_late_are_judged_when_they_are_there():
     late = [event for event in f.JUDGED_PATH if event not in f.WEIGHTS]
     half_time = facts.TimePassed(TASK_ID, f.UnixSeconds(f.SUBMITTED.at_s + 500))
