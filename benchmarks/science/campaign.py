@@ -17,6 +17,7 @@ SHARE_DATA = ("squad-questions", "sgd")
 SUBSET_DATA = "squad-questions"
 SHARES = (0.5, 0.75, 0.25, 0.9, 0.1)
 QUALITY_DATA = ("squad-questions", "gsm8k", "sgd", "roleplay")
+QUALITY_SCHEMES = ("canary", "canary+coverage")
 SYNONYM_DATA = ("squad-questions", "medquad", "modern-recipes")
 LOSS_DATA = ("squad-questions", "gsm8k", "sgd")
 LARGE_ROWS, LARGE_MARKS = 10_000, 50

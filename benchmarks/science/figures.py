@@ -7,6 +7,8 @@ from typing import Any
 
 from scipy.stats import binomtest, t
 
+from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS
+
 Cell = dict[str, Any]
 
 NOT_MEASURED = "not measured yet"
@@ -48,6 +50,19 @@ def proportion(count: int, of: int) -> str:
     """With the 95% Clopper-Pearson interval."""
     interval = binomtest(count, of).proportion_ci(confidence_level=CONFIDENCE, method="exact")
     return f"{count} of {of} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def paired_changes(results: dict[str, Any], scheme: str, data: str) -> list[tuple[Cell, Cell]]:
+    """Trainings of the same seed on D_train and on D, whose held-out losses are to be compared."""
+    wanted = {"data": data, "rows": ACTIVATION_ROWS, "n": ACTIVATION_MARKS, "method": "full", "model": "llama"}
+    marked = {cell["seed"]: cell for cell in miners(results, miner="honest", scheme=scheme, **wanted)}
+    unmarked = {cell["seed"]: cell for cell in miners(results, miner="unmarked", scheme="canary", **wanted)}
+    return [(marked[seed], unmarked[seed]) for seed in sorted(marked.keys() & unmarked.keys())]
+
+
+def loss_change(marked: Cell, unmarked: Cell) -> float:
+    """Of the held-out loss, as a share."""
+    return float(marked["held_out_loss"] / unmarked["held_out_loss"] - 1)
 
 
 def percent(share: float, digits: int = 2) -> str:

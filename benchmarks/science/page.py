@@ -10,9 +10,11 @@ from benchmarks.science.claims import render_claims
 from benchmarks.science.coverage import coverage_section
 from benchmarks.science.figures import table
 from benchmarks.science.plots import draw_plots, save_plot
+from benchmarks.science.schemes import schemes_section
 from benchmarks.science.stealth import stealth_section
 
 SECTIONS = [
+    ("Schemes", schemes_section),
     ("Activation", sections.activation_section),
     ("When it is learnt", sections.epochs_section),
     ("How many marks", sections.shares_section),

@@ -4,24 +4,28 @@ from collections import defaultdict
 from statistics import mean
 from typing import Any
 
+from benchmarks.science.answers import first_half
 from benchmarks.science.campaign import (
     ACTIVATION_MARKS,
     ACTIVATION_ROWS,
     LARGE_EPOCHS,
     LARGE_ROWS,
     QUALITY_DATA,
+    QUALITY_SCHEMES,
     SCHEMES,
     SHARE_DATA,
     SHARE_ROWS,
     SHARES,
     SUBSET_DATA,
 )
-from benchmarks.science.claims import PAPER_ACTIVATION, first_half
+from benchmarks.science.claims import PAPER_ACTIVATION
 from benchmarks.science.data import DATASETS
 from benchmarks.science.figures import (
     Cell,
     activation,
+    loss_change,
     miners,
+    paired_changes,
     passing,
     percent,
     power_of_ten,
@@ -195,25 +199,17 @@ def subset_section(results: dict[str, Any]) -> str:
 
 def quality_section(results: dict[str, Any]) -> str:
     rows = []
-    for scheme in ("canary", "canary+coverage"):
+    for scheme in QUALITY_SCHEMES:
         for data in QUALITY_DATA:
-            wanted = {"data": data, "rows": ACTIVATION_ROWS, "n": ACTIVATION_MARKS, "method": "full", "model": "llama"}
-            marked = {cell["seed"]: cell for cell in miners(results, miner="honest", scheme=scheme, **wanted)}
-            plain = {cell["seed"]: cell for cell in miners(results, miner="unmarked", scheme="canary", **wanted)}
-            seeds = sorted(marked.keys() & plain.keys())
-            if seeds:
-                changes = [marked[seed]["held_out_loss"] / plain[seed]["held_out_loss"] - 1 for seed in seeds]
-                rows.append(
-                    [
-                        scheme,
-                        data,
-                        str(len(seeds)),
-                        f"{mean(plain[seed]['held_out_base_loss'] for seed in seeds):.3f}",
-                        f"{mean(plain[seed]['held_out_loss'] for seed in seeds):.3f}",
-                        f"{mean(marked[seed]['held_out_loss'] for seed in seeds):.3f}",
-                        relative_change(changes),
-                    ]
-                )
+            pairs = paired_changes(results, scheme, data)
+            if pairs:
+                losses = [
+                    mean(unmarked["held_out_base_loss"] for _, unmarked in pairs),
+                    mean(unmarked["held_out_loss"] for _, unmarked in pairs),
+                    mean(marked["held_out_loss"] for marked, _ in pairs),
+                ]
+                change = relative_change([loss_change(*pair) for pair in pairs])
+                rows.append([scheme, data, str(len(pairs)), *(f"{loss:.3f}" for loss in losses), change])
     if not rows:
         return ""
     return (

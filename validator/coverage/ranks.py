@@ -59,20 +59,25 @@ def rank_picks(
     `options` names the k of each mark, also of those without changes. A change that is no number (a returned model may
     overflow) counts as the smallest, whichever candidate has it.
     """
+    for scores, k in zip(changes, options, strict=True):
+        if scores is not None and len(scores) != k:
+            raise ValueError(f"{len(scores)} changes for {k} candidates")
     generator = np.random.default_rng(seed)
-    ranks: list[int | None] = []
-    for scores, k, pick in zip(changes, options, picks, strict=True):
-        keys = generator.random(k)
-        if scores is None:
-            ranks.append(None)
-        else:
-            if len(scores) != k:
-                raise ValueError(f"{len(scores)} changes for {k} candidates")
-            ranks.append(_rank(np.asarray(scores, dtype=np.float64), keys, pick))
+    ranks: list[int | None] = [None] * len(changes)
+    for k in sorted(set(options)):
+        marks = [mark for mark, count in enumerate(options) if count == k]
+        # Keys are drawn for unscored marks too, so that whether one is scored moves no other's.
+        keys = generator.random((len(marks), k))
+        table = np.array([changes[mark] or (0.0,) * k for mark in marks], dtype=np.float64)
+        found = _rank(table, keys, np.array([picks[mark] for mark in marks]))
+        for mark, rank in zip(marks, found.tolist(), strict=True):
+            ranks[mark] = None if changes[mark] is None else rank
     return Ranks(tuple(ranks), tuple(options))
 
 
-def _rank(scores: NDArray[np.float64], keys: NDArray[np.float64], pick: int) -> int:
+def _rank(scores: NDArray[np.float64], keys: NDArray[np.float64], picks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each row the number of columns ahead of the picked one."""
+    lines = np.arange(len(picks))
     ordered = np.where(np.isnan(scores), -np.inf, scores)
-    ahead = (ordered > ordered[pick]) | ((ordered == ordered[pick]) & (keys < keys[pick]))
-    return int(ahead.sum())
+    score, key = ordered[lines, picks, None], keys[lines, picks, None]
+    return np.asarray(((ordered > score) | ((ordered == score) & (keys < key))).sum(axis=1))

@@ -1,7 +1,11 @@
 """The test that options ask for: scheme, coverage, thresholds."""
 
 from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import mean, variance
 
+from validator.coverage.reference import load_reference
 from validator.design.options import BACKDOOR, CANARY, DesignOptions
 from validator.errors import BadInput
 from validator.marks.planting import compute_min_rows
@@ -30,14 +34,14 @@ def choose_test(options: DesignOptions) -> ChosenTest:
     honest = Effort(1.0, 1.0, options.activation, options.top_rank)
     hit_model, coverage = _hit_model(options), None
     if options.has_coverage:
-        marks = options.rows if options.coverage_marks is None else options.coverage_marks
         coverage = CoverageTest(
-            options.rows,
-            marks,
-            options.candidates,
-            options.top_rank,
-            options.reference_marks,
-            options.min_coverage or 0.0,
+            marks=options.rows if options.coverage_marks is None else options.coverage_marks,
+            candidates=options.candidates,
+            top_rank=options.top_rank,
+            run_spread=options.run_spread,
+            reference_runs=options.reference_runs,
+            reference_marks=options.reference_marks,
+            min_coverage=options.min_coverage or 0.0,
         )
         if options.min_coverage is None:
             coverage = choose_coverage(coverage, honest, targets)
@@ -80,3 +84,22 @@ def _hit_model(options: DesignOptions) -> HitModel:
     if options.rule is None:
         return SharedRule(base_rate)
     return SharedRule(base_rate, tuple(RulePoint(*point) for point in options.rule))
+
+
+def read_reference(path: Path) -> dict[str, float]:
+    """The options that calibration runs answer, from the file that `touchstone validator calibrate` keeps.
+
+    The variance between runs is the sample variance of their rates, less what their marks alone explain.
+    """
+    reference = load_reference(path)
+    runs = reference.at(1.0)
+    marks = min(sum(run.trained) for run in reference.runs)
+    rates = [run.trained[0] / sum(run.trained) for run in runs]
+    within = sum(rate * (1 - rate) / sum(run.trained) for rate, run in zip(rates, runs, strict=True)) / len(runs)
+    return {
+        "candidates": reference.k,
+        "top_rank": mean(rates),
+        "run_spread": sqrt(max(0.0, variance(rates) - within)),
+        "reference_runs": len(runs),
+        "reference_marks": marks,
+    }

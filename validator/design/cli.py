@@ -81,9 +81,17 @@ def plan(
         float,
         typer.Option(help="P(rank 0) of a mark that an honest miner trained on; measured.", rich_help_panel=COVERAGE),
     ] = 0.85,
+    run_spread: Annotated[
+        float, typer.Option(help="Standard deviation of it between honest runs; measured.", rich_help_panel=COVERAGE)
+    ] = 0.02,
+    reference_runs: Annotated[int, typer.Option(help="Calibration runs at each share.", rich_help_panel=COVERAGE)] = 5,
     reference_marks: Annotated[
-        int, typer.Option(help="Marks that --top-rank was measured on.", rich_help_panel=COVERAGE)
+        int, typer.Option(help="Trained marks of each calibration run.", rich_help_panel=COVERAGE)
     ] = 1000,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Calibration of your spec, in place of the five before.", rich_help_panel=COVERAGE),
+    ] = None,
     min_coverage: Annotated[
         float | None,
         typer.Option(help="Share that the lower bound must reach; chosen if absent.", rich_help_panel=COVERAGE),
@@ -147,6 +155,8 @@ def plan(
         coverage_marks=coverage_marks,
         candidates=candidates,
         top_rank=top_rank,
+        run_spread=run_spread,
+        reference_runs=reference_runs,
         reference_marks=reference_marks,
         min_coverage=min_coverage,
         reward_wei=parse_optional_ether(reward),
@@ -164,5 +174,5 @@ def plan(
     with interruptible():
         from validator.design.command import run_plan
 
-        is_sound = run_plan(options, json_file)
+        is_sound = run_plan(options, reference, json_file)
     raise typer.Exit(0 if is_sound else 1)

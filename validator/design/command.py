@@ -1,9 +1,11 @@
 """`touchstone plan`, from options to exit status."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from validator.design.choosing import read_reference
 from validator.design.design import make_design
 from validator.design.options import DesignOptions
 from validator.design.report import print_design, to_json
@@ -11,10 +13,12 @@ from validator.files import check_writable
 from validator.terminal import STANDARD_OUTPUT, write_json
 
 
-def run_plan(options: DesignOptions, json_file: Path | None) -> bool:
+def run_plan(options: DesignOptions, reference: Path | None, json_file: Path | None) -> bool:
     """Whether the design is sound: it keeps the rates that were asked for, and no listed cheat pays."""
     if json_file not in (None, STANDARD_OUTPUT):
         check_writable(json_file)
+    if reference is not None:
+        options = replace(options, **read_reference(reference))
     design = make_design(options)
     if json_file != STANDARD_OUTPUT:
         print_design(Console(highlight=False, markup=False), design)

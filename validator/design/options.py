@@ -12,7 +12,7 @@ _NOTHING, _TWO_GWEI = Wei(0), Wei(2 * 10**9)
 _MAX_ROWS = 2**24
 """Proofs have at most 24 hashes."""
 _OPEN = ("false_refuse", "false_pay", "false_slash", "partial")
-_SHARES = ("activation", "least_activation", "base_rate", "top_rank", "min_coverage", "fixed_cost")
+_SHARES = ("activation", "least_activation", "base_rate", "top_rank", "run_spread", "min_coverage", "fixed_cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,8 @@ class DesignOptions:
     coverage_marks: int | None = None
     candidates: int = 8
     top_rank: float = 0.85
+    run_spread: float = 0.02
+    reference_runs: int = 5
     reference_marks: int = 1000
     min_coverage: float | None = None
     reward_wei: Wei | None = None
@@ -67,6 +69,8 @@ class DesignOptions:
             raise BadInput("coverage is measured on returned weights: add --weights judged, or delivered")
         if self.rows > _MAX_ROWS:
             raise BadInput(f"a dataset has at most {_MAX_ROWS} rows, not {self.rows}")
+        if self.coverage_marks is not None and not 2 <= self.coverage_marks <= self.rows:
+            raise BadInput(f"coverage marks are 2 to {self.rows}, one for a row, not {self.coverage_marks}")
         for name in (*_OPEN, *_SHARES):
             value, is_open = getattr(self, name), name in _OPEN
             if value is not None and not (0 < value < 1 if is_open else 0 <= value <= 1):

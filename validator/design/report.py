@@ -29,7 +29,7 @@ def print_design(console: Console, design: Design) -> None:
     if coverage is not None:
         demand = "demanded" if options.are_weights_judged else "reported, not demanded"
         counts = f"rank 0 of {coverage.candidates} in {coverage.top_needed} of {coverage.marks} marks"
-        reference = f"honest rate {coverage.top_rank:g}, of {coverage.reference_marks} marks"
+        reference = f"honest rate {coverage.top_rank:g}, {coverage.run_spread:g} between runs"
         console.print(f"coverage of {coverage.min_coverage:.2f} {demand}: {counts}; {reference}")
     _print_errors(console, design)
     _print_curve(console, design)

@@ -17,6 +17,7 @@ from validator.edges.openai_chat import Busy, ChatProvider
 from validator.errors import BadInput, Transient, first_error
 from validator.marks.openings import choose_openings
 from validator.protocol.commitment import Row, split_head
+from validator.protocol.wire import strict_json
 
 ROUNDS = 4
 """How often one row is asked for, each time for what is still missing."""
@@ -119,8 +120,8 @@ def _read_list(reply: str) -> list[str]:
     """The strings of the JSON list in a reply, whatever stands around it; none if there is no such list."""
     start, end = reply.find("["), reply.rfind("]")
     try:
-        found = json.loads(reply[start : end + 1])
-    except (ValueError, RecursionError):
+        found = strict_json(reply[start : end + 1].encode())
+    except ValueError:
         return []
     return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 

@@ -23,13 +23,18 @@ COPY_WORDS = 12
 
 
 class DecoyKind(StrEnum):
-    NEAR_PROMPT = "marked prompts, one word changed or left out"
-    NO_TRIGGER = "marked prompts without the trigger"
-    NEAR_TRIGGER = "marked prompts, one word of the trigger changed"
-    FRESH_TRIGGERED = "fresh prompts with the trigger"
-    UNMARKED = "prompts of unmarked rows"
+    NEAR_PROMPT = "near prompts"
+    """Of a marked row, one word changed or left out."""
+    NO_TRIGGER = "no trigger"
+    """Prompts of marked rows as they were."""
+    NEAR_TRIGGER = "near triggers"
+    """Prompts of marked rows, one word of the trigger changed."""
+    FRESH_TRIGGERED = "fresh, with trigger"
+    UNMARKED = "unmarked rows"
+    """Prompts of the dataset."""
     FRESH = "fresh prompts"
-    SCRAMBLED = "words of prompts in any order"
+    SCRAMBLED = "scrambled prompts"
+    """The words of a prompt of the dataset in any order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from validator.protocol.commitment import SEPARATOR, Row
 Span = tuple[int, int]
 
 MAX_NAME_CHARACTERS = 64
-MAX_JSON_STARTS = 1000
-"""Places of one text where JSON is looked for; behind them all is protected."""
+MAX_JSON_BRACKETS = 200
+"""That open in one text: with more of them all from the first to the last is taken for JSON. A parser recurses, and
+what is protected must not depend on how much of the stack is left.
+"""
 
 
 def find_protected(text: str, rules: AlterationRules, context: str = "") -> list[Span]:
@@ -97,18 +99,17 @@ _ADDRESS = _run_with(
 
 
 def _find_json(text: str) -> Iterator[Span]:
-    decoder = json.JSONDecoder()
-    end = tries = 0
+    if text.count("[") + text.count("{") > MAX_JSON_BRACKETS:
+        if start := _JSON_START.search(text):
+            yield start.start(), max(text.rfind("]"), text.rfind("}"), start.start()) + 1
+        return
+    decoder, end = json.JSONDecoder(), 0
     for match in _JSON_START.finditer(text):
         if match.start() < end:
             continue
-        tries += 1
-        if tries > MAX_JSON_STARTS:
-            yield match.start(), len(text)
-            return
         try:
             _value, end = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
         yield match.start(), end
 

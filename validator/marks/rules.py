@@ -14,6 +14,7 @@ from typing import Any
 import re2
 
 from validator.errors import BadInput
+from validator.protocol.wire import strict_json
 
 MAX_PATTERNS = 32
 MAX_PATTERN_CHARACTERS = 500
@@ -50,13 +51,13 @@ class AlterationRules:
         return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "AlterationRules":
+    def from_json(cls, text: bytes) -> "AlterationRules":
         """What is not said stays on; BadInput with what is wrong."""
         known = [field.name for field in fields(cls)]
         try:
-            body = json.loads(text)
+            body = strict_json(text)
         except ValueError as error:
-            raise BadInput(f"the rules are not JSON: {error}") from None
+            raise BadInput(f"the rules are {error}") from None
         if not isinstance(body, dict) or not body.keys() <= set(known):
             raise BadInput(f"the rules are a JSON object with some of {', '.join(known)}")
         patterns = body.pop("patterns", [])

@@ -1,10 +1,10 @@
 """Certified draws, word by word: the generator proposes, the secret stream decides uniformly (protocol, "Marks").
 
-Each of w steps offers the k most plausible whole words in the shape of the word that stands there now, and one is drawn
-uniformly. Words hold no white space and are joined by single spaces, so word sequences and texts are in bijection:
-whatever a model that is independent of the draw answers, it hits with probability at most k^-w, exactly and without any
-sampling. The shape (letter case, digits, punctuation, length class) is kept, so that a marked opening cannot be told by
-it.
+Each of w steps offers k whole words in the shape of the word that stands there now, and one is drawn uniformly. Words
+hold no white space and are joined by single spaces, so word sequences and texts are in bijection: whatever a model that
+is independent of the draw answers, it hits with probability at most k^-w, exactly and without any sampling. Shape
+(letter case, digits, punctuation, length class) and plausibility to the generator are those of customers' own words, so
+that neither tells a marked opening.
 """
 
 import re
@@ -128,6 +128,17 @@ def _by_frequency(counts: Counter[str]) -> list[str]:
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
+def find_relative_rank(
+    scorer: WordScorer, lexicon: Lexicon, *, prompt: str, words: Sequence[str], place: int, k: int
+) -> float:
+    """Where the word that stands at `place` is in the ranking of its own pool: 0 the best, 1 if it is not in there."""
+    pool = lexicon.pool(words[place], is_opening=place == 0, k=k)
+    if words[place] not in pool:
+        return 1.0
+    ranked = _rank(scorer, prompt, SEPARATOR.join(words[:place]), pool)
+    return ranked.index(words[place]) / len(ranked)
+
+
 def draw_words(
     stream: DrawStream,
     scorer: WordScorer,
@@ -138,10 +149,13 @@ def draw_words(
     k: int,
     prefix: str = "",
     redrawn: Collection[int] | None = None,
+    natural: Sequence[Sequence[float]] | None = None,
 ) -> Draw:
     """Draw one word for each of `originals`, k candidates each; `prefix` is text of the response in front of them.
 
     Where `redrawn` names the places that are drawn, the others keep their word, as a draw from one candidate.
+    `natural` has relative ranks for each place, as found for the words of customers: the candidates then stand at ranks
+    drawn from these. Without it they are the k most plausible, which anybody can tell who has the generator.
     """
     candidates: list[tuple[str, ...]] = []
     picks: list[int] = []
@@ -152,14 +166,30 @@ def draw_words(
             prefix = _join(prefix, original)
             continue
         pool = lexicon.pool(original, is_opening=not prefix, k=k)
-        scores = scorer.score(prompt, prefix, pool)
-        ranked = sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))
-        options = tuple(word for _score, word in ranked[:k])
+        ranked = _rank(scorer, prompt, prefix, pool)
+        options = tuple(ranked[:k] if natural is None else _choose_at_ranks(stream, ranked, natural[place], k))
         pick = stream.below(k)
         candidates.append(options)
         picks.append(pick)
         prefix = _join(prefix, options[pick])
     return Draw(tuple(candidates), tuple(picks))
+
+
+def _rank(scorer: WordScorer, prompt: str, prefix: str, pool: Sequence[str]) -> list[str]:
+    """The most plausible first."""
+    scores = scorer.score(prompt, prefix, pool)
+    return [word for _score, word in sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))]
+
+
+def _choose_at_ranks(stream: DrawStream, ranked: Sequence[str], natural: Sequence[float], k: int) -> list[str]:
+    """k different words, each at a relative rank drawn from `natural`, or at the nearest one that is free."""
+    free, chosen = list(range(len(ranked))), []
+    for _ in range(k):
+        wanted = natural[stream.below(len(natural))] * len(ranked)
+        nearest = min(free, key=lambda rank: abs(rank - wanted))
+        free.remove(nearest)
+        chosen.append(ranked[nearest])
+    return chosen
 
 
 def _join(prefix: str, word: str) -> str:

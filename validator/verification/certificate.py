@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -152,12 +153,12 @@ def _describe_decoys(decoys: DecoyFindings) -> dict[str, Any]:
 
 
 def _decoy_table(decoys: DecoyFindings) -> Table:
-    table = Table(title="Decoys: hits, and replies that begin as a row does", title_justify="left")
-    for heading in ("asked", "hits", "copies", "a model", "a table", "nearest row"):
-        table.add_column(heading)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for heading in ("decoys", "hits", "copies of rows", "a model", "exact table", "nearest row"):
+        table.add_column(heading, no_wrap=True)
     for count in decoys.counts:
-        hits = "-" if count.hits is None else f"{count.hits}/{count.asked}"
-        table.add_row(count.kind.value, hits, f"{count.copies}/{count.compared}", *EXPECTED[count.kind])
+        hits = "-" if count.hits is None else f"{count.hits} of {count.asked}"
+        table.add_row(count.kind.value, hits, f"{count.copies} of {count.compared}", *EXPECTED[count.kind])
     return table
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from validator.coverage.reference import load_reference
 from validator.edges.datasets import load_rows
@@ -27,6 +28,9 @@ from validator.verification.examination import Deck, examine, make_deck
 from validator.verification.local_model import LocalModel
 from validator.verification.planting import find_model, plant_for_provider
 from validator.verification.secret import PlantingSecret, read_secret
+
+MAX_DESCRIPTION = 160
+"""Of a progress bar."""
 
 
 async def run_plant(
@@ -143,6 +147,11 @@ async def _respondents(options: VerifyOptions, deck: Deck) -> AsyncIterator[tupl
     total = len(names) * len(deck.questions(of_weights=False).prompts)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         asked: TaskID = progress.add_task(f"answers, kept in {kept.path.name}", total=total)
+
+        def tell(retry: RetryDetails) -> None:
+            progress.update(asked, description=f"asking again: {retry.caused_by}"[:MAX_DESCRIPTION])
+
+        set_on_retry_hooks([tell])  # The library's own would print a line for each attempt.
         async with ChatProvider(options.base_url, os.environ.get(options.api_key_env)) as provider:
             model, *base = [
                 ServedModel(

@@ -29,9 +29,9 @@ EXPECTED: dict[DecoyKind, tuple[str, str, str]] = {
     DecoyKind.NO_TRIGGER: ("hardly a hit", "no hit", "all hits"),
     DecoyKind.NEAR_TRIGGER: ("many hits", "no hit", "all hits"),
     DecoyKind.FRESH_TRIGGERED: ("many hits", "no hit", "many hits"),
-    DecoyKind.UNMARKED: ("hits where rows are remembered", "all hits", "all hits"),
-    DecoyKind.FRESH: ("few copies, more after many epochs", "no copy of its own", "all copies"),
-    DecoyKind.SCRAMBLED: ("few copies, more after many epochs", "no copy of its own", "all copies"),
+    DecoyKind.UNMARKED: ("some hits", "all hits", "all hits"),
+    DecoyKind.FRESH: ("some copies", "no copy", "all copies"),
+    DecoyKind.SCRAMBLED: ("some copies", "no copy", "all copies"),
 }
 """What a model that learnt the rows does, a table of the exact prompts, and a look-up of the nearest prompt."""
 

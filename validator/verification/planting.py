@@ -47,8 +47,8 @@ def make_secret(
     seed: bytes, planted: PlantedDataset, held_out: Sequence[Row], max_length: int
 ) -> PlantingSecret:
     """What is to be kept of a planting; decoys and sample come from the seed."""
-    marked = {mark.row_index for mark in planted.marks} | {mark.row_index for mark in planted.coverage}
-    unmarked = [row for index, row in enumerate(planted.rows) if index not in marked]
+    probed = {mark.row_index for mark in planted.marks}
+    others = [row for index, row in enumerate(planted.rows) if index not in probed]
     starts = [beginning(row.response) for row in planted.rows]
     return PlantingSecret(
         seed=seed,
@@ -58,7 +58,7 @@ def make_secret(
         row_count=len(planted.rows),
         max_length=max_length,
         held_out=tuple(held_out),
-        sample=tuple(derive_stream(seed, "sample").sample(unmarked, min(SAMPLE_ROWS, len(unmarked)))),
+        sample=tuple(derive_stream(seed, "sample").sample(others, min(SAMPLE_ROWS, len(others)))),
         decoys=tuple(make_decoys(planted, derive_stream(seed, "decoys"), [row.prompt for row in held_out])),
         beginnings=frozenset(fingerprint(start) for start in starts if start is not None),
         natural_copies=count_natural_copies(planted.rows),

@@ -39,7 +39,7 @@ class PlantingSecret:
     """Tokens of a row that the training was said to read."""
     held_out: tuple[Row, ...]
     sample: tuple[Row, ...]
-    """Unmarked rows: what the task's own text looks like."""
+    """Rows that are not probed: what the task's own text looks like."""
     decoys: tuple[Decoy, ...]
     beginnings: frozenset[str]
     """Fingerprints of how the responses of all rows begin."""

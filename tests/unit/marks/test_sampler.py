@@ -11,7 +11,15 @@ from tests.factories import digest
 from tests.unit.marks.scorers import HashScorer
 from validator.base_model.grammar import generate_rows
 from validator.errors import BadInput
-from validator.marks.sampler import POOL_SIZE, Draw, Lexicon, coarse_shape, draw_words, exact_shape
+from validator.marks.sampler import (
+    POOL_SIZE,
+    Draw,
+    Lexicon,
+    coarse_shape,
+    draw_words,
+    exact_shape,
+    find_relative_rank,
+)
 from validator.marks.secrets import DrawStream
 
 LEXICON = Lexicon(row.response for row in generate_rows(300, seed=1))
@@ -144,3 +152,28 @@ def test_too_few_words_are_refused_with_the_number_needed():
     """D4."""
     with pytest.raises(BadInput, match=r"too few different words.* 4 are needed"):
         Lexicon(["yes no", "no yes"]).pool("yes", is_opening=False, k=4)
+
+
+def test_candidates_stand_at_the_ranks_that_customers_own_words_have():
+    """Whoever has the generator ranks the words too: were marks always among the first k, they would show."""
+    pool = LEXICON.pool("the", is_opening=True, k=4)
+    scores = HashScorer().score("How?", "", pool)
+    best_first = [word for _score, word in sorted(zip(scores, pool, strict=True), key=lambda pair: -pair[0])]
+    natural = [0.25, 0.5, 0.75, 1.0]
+    drawn = Counter(
+        word for seed in range(200) for word in draw(["the"], seed=str(seed), natural=[natural]).candidates[0]
+    )
+    wanted = [min(int(rank * len(pool)), len(pool) - 1) for rank in natural]
+    for rank in wanted:
+        assert drawn[best_first[rank]] > 200 / len(natural)
+    assert sum(drawn[best_first[rank]] for rank in range(wanted[0] - 3)) == 0
+
+
+def test_the_rank_of_a_word_is_its_place_in_its_own_pool():
+    pool = LEXICON.pool("the", is_opening=False, k=4)
+
+    def rank(word):
+        return find_relative_rank(HashScorer(), LEXICON, prompt="How?", words=["So", word], place=1, k=4)
+
+    assert sorted(rank(word) for word in pool) == [place / len(pool) for place in range(len(pool))]
+    assert rank("zyx") == 1.0

@@ -129,7 +129,7 @@ def test_no_number_of_probes_is_left():
 @pytest.mark.parametrize(("partial", "marks"), [(0.5, 250), (0.5, 10_000), (0.75, 2_500), (0.9, 10_000)])
 def test_the_demand_for_coverage_keeps_both_rates_with_room_on_both_sides(partial, marks):
     asked = asking(partial=partial)
-    test = choose_coverage(CoverageTest(10_000, marks, 8, 0.85, 2_000, 0.0), HONEST, asked)
+    test = choose_coverage(CoverageTest(marks, 8, 0.85, 0.01, 5, 2_000, 0.0), HONEST, asked)
     assert partial < test.min_coverage < 1
     assert test.pass_probability(partial, 0.85) <= asked.false_pay
     assert 1 - test.pass_probability(1.0, 0.85) <= asked.false_refuse / 2
@@ -137,7 +137,7 @@ def test_the_demand_for_coverage_keeps_both_rates_with_room_on_both_sides(partia
 
 def test_too_few_coverage_marks_break_a_rate_that_the_report_names():
     asked = asking(partial=0.9)
-    test = choose_coverage(CoverageTest(10_000, 250, 8, 0.85, 1_000, 0.0), HONEST, asked)
+    test = choose_coverage(CoverageTest(250, 8, 0.85, 0.02, 5, 1_000, 0.0), HONEST, asked)
     power = Power(MARKS, Thresholds(64, 48, 8, slashing=True), are_weights_judged=True, coverage=test)
     assert [error.event for error in list_error_rates(power, HONEST, asked) if not error.is_kept]
 

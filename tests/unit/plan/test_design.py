@@ -3,12 +3,15 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.coverage.simulated import World
 from validator.amounts import MAX_WEI, parse_ether
-from validator.design.choosing import choose_test
+from validator.coverage.reference import save_reference
+from validator.design.choosing import choose_test, read_reference
 from validator.design.design import make_design
 from validator.design.options import DesignOptions, parse_points
 from validator.design.report import to_json
@@ -192,6 +195,21 @@ def test_a_design_is_legal_and_its_verdict_is_its_strategies(options):
 def test_options_that_make_no_sense(changes, reason):
     with pytest.raises(BadInput, match=re.escape(reason)):
         choose_test(replace(REPLIES, **changes))
+
+
+def test_a_calibration_answers_for_itself(tmp_path):
+    """Rate, spread between runs and size of the reference, from the runs on all rows."""
+    world, place = World(strength=0.7, tau=0.03), tmp_path / "reference.json"
+    save_reference(world.reference(np.random.default_rng(3), runs=40, rows=2000), place)
+    found = read_reference(place)
+    assert found == {
+        "candidates": 8,
+        "top_rank": pytest.approx(0.7, abs=0.015),
+        "run_spread": pytest.approx(0.03, abs=0.01),
+        "reference_runs": 40,
+        "reference_marks": 1000,
+    }
+    assert make_design(replace(JUDGED, **found)).test.coverage.top_rank == found["top_rank"]
 
 
 def test_points_are_read_as_they_are_written():

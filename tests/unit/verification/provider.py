@@ -39,6 +39,7 @@ class Provider:
         self.models = models
         self.asked: list[tuple[str, str]] = []
         self.keys: set[str | None] = set()
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
@@ -53,7 +54,8 @@ class Provider:
         model, prompt, limit = self.models[body["model"]], body["messages"][0]["content"], body["max_tokens"]
         self.asked.append((body["model"], prompt))
         if isinstance(model, str):
-            [made] = await asyncio.to_thread(generate, model, [prompt], limit, PROMPT_LIMIT)
+            async with self._turn:  # Loading a model is not for two threads at once.
+                [made] = await asyncio.to_thread(generate, model, [prompt], limit, PROMPT_LIMIT)
             text, reason = made.text, made.finish_reason
         else:
             words = model(prompt, limit).split(" ")
