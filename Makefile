@@ -6,7 +6,7 @@ ANVIL := .cache/anvil/node_modules
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint types anvil contracts clean
+.PHONY: help demo test soak bench science lint types anvil contracts clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ soak: $(VENV)/.dev  ## What takes longer than `make test` may
 
 bench: $(VENV)/.dev  ## Every figure of the README, into benchmarks/results.json
 	$(BIN)/python -m benchmarks
+
+science: $(VENV)/.dev  ## The figures of docs/results.md that are missing, cell by cell (a day of one core; stop at any time)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks science/
 
 lint: $(VENV)/.dev  ## Style
 	$(BIN)/ruff check .

@@ -35,7 +35,7 @@ ROWS = 1000
 CALIBRATION_PARTS = range(5)
 TEST_PARTS = range(5, 10)
 CALIBRATED_SHARES = (1.0, 0.5)
-TEST_SHARES = (1.0, 0.75, 0.5, 0.9, 0.25, 0.1)
+TEST_SHARES = (0.25, 0.75, 0.1, 0.9, 0.5, 1.0)
 REPEATS = 20
 """How often a campaign that is never stopped takes each test share on each part."""
 

@@ -2,14 +2,17 @@
 
 A model that is independent of the draws is a fixed table: of scores for all candidates of all marks, or of answers to
 all probes. Every simulated task draws picks and tie-breaking keys anew and judges the same tables with the code of the
-product. `python -m benchmarks.exactness [TASKS]` prints one line for each test, model and alpha.
+product. `python -m benchmarks.exactness [TASKS]` prints one line for each test, model and alpha, and keeps them in
+benchmarks/exactness.json.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import log10
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from validator.coverage.null import log_upper_tail
 from validator.coverage.result import judge_coverage
 from validator.protocol.verdict import Thresholds, Verdict
 
+RESULTS = Path(__file__).with_suffix(".json")
 ALPHAS = (0.05, 0.01, 0.001)
 TASKS = 20_000
 BAND = 0.001
@@ -173,11 +177,16 @@ def simulate(tasks: int) -> Iterator[Cell]:
         yield from simulate_probes(model, probes, tasks)
 
 
-if __name__ == "__main__":
-    cells = list(simulate(int(sys.argv[1]) if len(sys.argv) > 1 else TASKS))
+def main(arguments: list[str]) -> None:
+    cells = list(simulate(int(arguments[0]) if arguments else TASKS))
     for cell in cells:
         verdict = "ok" if cell.rejected <= cell.limit(len(cells)) else "TOO MANY"
         print(
             f"{cell.test:15} {cell.model:36} alpha {cell.alpha:<6} size {cell.size:.3e} rejected {cell.rejected:5} of "
             f"{cell.tasks}, at most {cell.limit(len(cells))}: {verdict}"
         )
+    RESULTS.write_text(json.dumps([asdict(cell) for cell in cells], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -21,16 +21,18 @@ from benchmarks.ledger import Ledger
 from benchmarks.science.data import DATASETS
 from validator.base_model import EMBEDDED_MODEL
 from validator.edges.datasets import choose_rows
-from validator.marks.coverage import apply_coverage, draw_coverage
+from validator.marks.coverage import K, apply_coverage, draw_coverage
 from validator.marks.planting import find_markable
+from validator.marks.rules import ALL_PROTECTED
 from validator.marks.schemes import Canary, Scheme, make_scheme
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import Row
 from validator.stealth.battery import DETECTORS, make_markable, measure
 from validator.stealth.detector import Detector
-from validator.stealth.generator_ranks import make_generator_ranks
+from validator.stealth.generator_ranks import make_opening_ranks, make_word_ranks
+from validator.stealth.imitation import make_imitation
 from validator.stealth.metrics import Ranking
-from validator.stealth.summary import find_breaches, pool_all
+from validator.stealth.summary import Pooled, find_breaches, pool_all
 
 RESULTS = Path(__file__).with_name("stealth.json")
 DATA = ("squad-questions", "sgd", "gsm8k", "roleplay", "recipes")
@@ -104,14 +106,16 @@ def _stream(name: str) -> DrawStream:
 def _battery(scheme_name: str, data: str, n: int, count: int, seed: int) -> dict[str, Any]:
     _model, scorer = _models()
     scheme = make_scheme(scheme_name)
-    detectors = (*DETECTORS, make_markable(scheme), *make_generator_ranks(scorer, scheme))
+    ranks = make_opening_ranks(scorer, scheme)
+    imitation = make_imitation(scheme, scorer, (*ROW_BY_ROW, *ranks))
+    detectors = (*DETECTORS, make_markable(scheme), *ranks, imitation)
     return _planted(scheme, _rows(data, count, seed), n, f"{scheme_name} {data} {count} {seed}", detectors, seed)
 
 
 def _choice(data: str, k: int, w: int, seed: int) -> dict[str, Any]:
     _model, scorer = _models()
     scheme = Canary(w=w, k=k)
-    detectors = (*ROW_BY_ROW, *make_generator_ranks(scorer, scheme))
+    detectors = (*ROW_BY_ROW, *make_opening_ranks(scorer, scheme))
     return _planted(scheme, _rows(data, CHOICE_ROWS, seed), CHOICE_MARKS, f"choice {data} {seed}", detectors, seed)
 
 
@@ -140,11 +144,12 @@ def _coverage(data: str, count: int, seed: int) -> dict[str, Any]:
     chosen = sorted(stream.sample(range(count), round(COVERED_SHARE * count)))
     marks = draw_coverage(rows, chosen, stream, scorer, max_length=MAX_LENGTH)
     marked = {mark.row_index for mark in marks}
-    return {"detectors": measure(apply_coverage(rows, marks), marked, model, seed=seed)}
+    detectors = (*DETECTORS, *make_word_ranks(scorer, ALL_PROTECTED, K))
+    return {"detectors": measure(apply_coverage(rows, marks), marked, model, detectors=detectors, seed=seed)}
 
 
 def report(results: dict[str, Any]) -> dict[str, Any]:
-    """What breaks the bars, for each kind of cell pooled over datasets and seeds."""
+    """For each kind of cell, pooled over datasets and seeds: the worst detectors, and all that break the bar."""
     groups: dict[str, dict[str, list[Ranking]]] = defaultdict(lambda: defaultdict(list))
     for name, cell in results.items():
         kind, *rest = name.split("/")
@@ -153,12 +158,17 @@ def report(results: dict[str, Any]) -> dict[str, Any]:
             groups[group][detector].append(Ranking.from_json(ranking))
             if "among" in ranking:
                 groups[f"{group}, among the markable"][detector].append(Ranking.from_json(ranking["among"]))
+    return {group: _judge(pool_all(rankings), by_auc=group == "coverage") for group, rankings in groups.items()}
+
+
+def _judge(pooled: Sequence[Pooled], *, by_auc: bool) -> dict[str, Any]:
     return {
-        group: [
+        "worst by AUC": asdict(max(pooled, key=lambda one: one.auc)),
+        "worst by data kept": asdict(min(pooled, key=lambda one: one.kept_for_half)),
+        "breaches": [
             asdict(one) | {"recall": one.recall, "is_significant": is_significant}
-            for one, is_significant in find_breaches(pool_all(rankings), by_auc=group == "coverage")
-        ]
-        for group, rankings in groups.items()
+            for one, is_significant in find_breaches(pooled, by_auc=by_auc)
+        ],
     }
 
 

@@ -56,15 +56,16 @@ from validator.operator.check import run_checks
 from validator.operator.wallet import load_master_seed, open_signer
 from validator.planting_job import plant_in
 from validator.protocol.commitment import Row
-from validator.protocol.state import Phase, TaskState
+from validator.protocol.state import Phase, TaskState, Weights
 from validator.requests.dataset_store import DatasetKey, DatasetRecord, DatasetStore
 from validator.requests.desk import Desk
+from validator.requests.orders import Request
 from validator.requests.retention import Retention
 from validator.reserve import DiskReserve
 from validator.scheduler import Scheduler, SeedingLimits
 from validator.settings import Settings
 from validator.telemetry import BUILD_INFO, BUNDLES_MISSING
-from validator.types import Address, BlockNumber
+from validator.types import Address, BlockNumber, Hash32
 from validator.web.server import make_app, serving_web
 from validator.weights.returned import ReturnedWeights
 
@@ -223,10 +224,11 @@ def _assemble(
     work = _make_model_work(settings)
     chosen = settings.model_work
     references = References(directory / "references")
+    base_models = {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL} | {n: str(path) for n, path in chosen.base_models.items()}
     weights = ReturnedWeights(
         work,
         directory / "models",
-        {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL} | {name: str(path) for name, path in chosen.base_models.items()},
+        base_models,
         limits=JobLimits(chosen.wall_seconds, chosen.wall_seconds * (os.cpu_count() or 1), chosen.memory_bytes),
         server=OpenAIProber(http, chosen.openai_url.get_secret_value()) if chosen.openai_url else None,
         references=references,
@@ -280,10 +282,25 @@ def _assemble(
     openings = _make_openings(settings)
 
     async def plant(rows: Sequence[Row], record: DatasetRecord) -> PlantedDataset:
-        model, scheme = settings.generator.path, make_scheme(record.scheme)
+        model, scheme = settings.generator.path, make_scheme(record.scheme, record.rules)
         return await plant_in(
             work, model, rows, scheme, record.n, secrets, record.payer, record.max_length, openings=openings
         )
+
+    base_hits: dict[tuple[Hash32, str], int] = {}
+
+    async def count_base_hits(request: Request, planted: PlantedMarks) -> int | None:
+        if request.weights is Weights.NONE and request.base_model not in base_models:
+            return None  # Only a name: what stands behind it is the miners' to know.
+        measured = planted.dataset_root, request.spec
+        if measured not in base_hits:
+            prompts, w = [mark.row.prompt for mark in planted.marks], planted.scheme.w
+            answers = await weights.ask_base(request.base_model, request.spec, prompts, planted.scheme.max_tokens)
+            if answers is None:
+                return None
+            heads = [mark.draw.text for mark in planted.marks]
+            base_hits[measured] = sum(a.head(w) == head for a, head in zip(answers, heads, strict=True))
+        return base_hits[measured]
 
     def may_begin() -> str | None:
         if not reserve.is_held:
@@ -310,6 +327,7 @@ def _assemble(
             settings.tasks.min_coverage_bps,
         ),
         plant=plant,
+        count_base_hits=count_base_hits,
         may_begin=may_begin,
     )
     loop_lag = LoopLag(progress)

@@ -28,6 +28,7 @@ from validator.protocol.events import TaskPlanned
 from validator.protocol.state import Phase, TaskState, Weights
 from validator.requests.dataset_store import DatasetRecord, DatasetStore
 from validator.requests.desk import Desk, Waiting
+from validator.requests.orders import Request
 from validator.types import Address, Hash32, Wei
 
 POLL_S = 2.0
@@ -39,6 +40,10 @@ log = structlog.get_logger(__name__)
 
 Planter = Callable[[Sequence[Row], DatasetRecord], Awaitable[PlantedDataset]]
 """Rows, and how they are to be marked; runs where model work runs."""
+
+
+BaseHits = Callable[[Request, PlantedMarks], Awaitable[int | None]]
+"""How many of the probes the base model hits untrained; None where it does not run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Scheduler:
         profile: Profile,
         limits: SeedingLimits,
         plant: Planter,
+        count_base_hits: BaseHits,
         may_begin: Callable[[], str | None],
     ) -> None:
         self._desk = desk
@@ -80,6 +86,7 @@ class Scheduler:
         self._profile = profile
         self._limits = limits
         self._plant = plant
+        self._count_base_hits = count_base_hits
         self._may_begin = may_begin
         self._woken = asyncio.Event()
         self._rests_until_s: dict[Hash32, float] = {}
@@ -203,6 +210,12 @@ class Scheduler:
     async def _make_plan(self, waiting: Waiting, miner: Address, planted: PlantedMarks) -> TaskPlanned:
         request, scheme = waiting.request, planted.scheme
         is_judged = request.weights is Weights.JUDGED
+        base_hits = await self._count_base_hits(request, planted)
+        if base_hits is not None and base_hits > request.thresholds.k_slash:
+            raise BadInput(
+                f"the base model hits {base_hits} of {request.probes} probes before any training, so hits would show "
+                "nothing: its publisher has trained it on these rows, or on their marks"
+            )
         onchain = await self._contract.miner(miner)
         nonce = await self._contract.validator_nonce(self._validator)
         commitment = hash_commitment(
@@ -244,4 +257,5 @@ class Scheduler:
             miner_url=onchain.url,
             miner_tls_key_hash=onchain.tls_key_hash,
             request_id=request.request_id,
+            base_hits=base_hits,
         )

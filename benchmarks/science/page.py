@@ -8,6 +8,7 @@ from benchmarks.ledger import Ledger
 from benchmarks.science import RESULTS, baselines, sections
 from benchmarks.science.claims import render_claims
 from benchmarks.science.coverage import coverage_section
+from benchmarks.science.exactness import exactness_section
 from benchmarks.science.figures import table
 from benchmarks.science.plots import draw_plots, save_plot
 from benchmarks.science.schemes import schemes_section
@@ -20,6 +21,7 @@ SECTIONS = [
     ("How many marks", sections.shares_section),
     ("Subset attack", sections.subset_section),
     ("Coverage", coverage_section),
+    ("Exactness", exactness_section),
     ("Stealth", stealth_section),
     ("Quality", sections.quality_section),
     ("Baseline: loss of the training rows", baselines.loss_section),
@@ -30,11 +32,16 @@ SECTIONS = [
 
 
 def read_results() -> dict[str, Any]:
-    """What the three campaigns have stored: `cells` and `machine` of this one, `stealth` cells, `coverage` lines."""
+    """What the campaigns have stored: `cells` and `machine` of this one, `stealth`, `exactness`, `coverage` lines."""
     stealth = Ledger(RESULTS.with_name("stealth.json")).read()
     coverage = RESULTS.with_name("coverage.jsonl")
     lines = coverage.read_text().splitlines() if coverage.exists() else []
-    return Ledger(RESULTS).read() | {"stealth": stealth["cells"], "coverage": [json.loads(line) for line in lines]}
+    exactness = RESULTS.with_name("exactness.json")
+    return Ledger(RESULTS).read() | {
+        "stealth": stealth["cells"],
+        "coverage": [json.loads(line) for line in lines],
+        "exactness": json.loads(exactness.read_text()) if exactness.exists() else [],
+    }
 
 
 def rewrite_page(docs: Path) -> None:

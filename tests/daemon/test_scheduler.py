@@ -17,7 +17,7 @@ from validator.driver import Driver
 from validator.edges.chain import TransactionSender
 from validator.edges.keys import LocalSigner, derive_signer, dev_mnemonic_signer
 from validator.errors import BadInput
-from validator.marks.planting import PlantedDataset, plant
+from validator.marks.planting import PlantedDataset, PlantedMarks, plant
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
 from validator.miner_directory import MinerDirectory
@@ -28,6 +28,7 @@ from validator.protocol.events import Event
 from validator.protocol.state import Phase, TaskState
 from validator.protocol.wire import encode_training_file
 from validator.requests.dataset_store import DatasetRecord
+from validator.requests.orders import Request
 from validator.scheduler import Scheduler, SeedingLimits
 from validator.types import Hash32, Wei
 
@@ -53,6 +54,7 @@ class Seeding:
         self.unplantable: list[list[Row]] = []
         self.obstacle: str | None = None
         self.plantings = 0
+        self.base_hits: int | None = None
         self.limits = SeedingLimits(in_flight=2, per_miner=1, denied=frozenset())
 
     def scheduler(self) -> Scheduler:
@@ -69,8 +71,12 @@ class Seeding:
             profile=DEV,
             limits=self.limits,
             plant=self.plant,
+            count_base_hits=self.count_base_hits,
             may_begin=lambda: self.obstacle,
         )
+
+    async def count_base_hits(self, _request: Request, _planted: PlantedMarks) -> int | None:
+        return self.base_hits
 
     async def plant(self, rows: Sequence[Row], record: DatasetRecord) -> PlantedDataset:
         self.plantings += 1
@@ -163,6 +169,18 @@ async def test_what_is_wrong_with_one_request_holds_up_no_other(seeding: Seeding
     assert await seeding.turns() == ""
     assert [state.planned.request_id for state in seeding.planned] == [second]
     assert seeding.plantings == 2
+
+
+@pytest.mark.parametrize(("base_hits", "is_planned"), [(None, True), (0, True), (1, True), (2, False)])
+async def test_rows_that_the_base_model_answers_already_are_no_test(
+    seeding: Seeding, base_hits: int | None, is_planned: bool
+) -> None:
+    """Null measured, not assumed: up to what would be slashed, it stands with the task; more is refused."""
+    await seeding.register("able")
+    await seeding.ask_for(FIRST, 1)
+    seeding.base_hits = base_hits
+    await seeding.turns()
+    assert [state.planned.base_hits for state in seeding.planned] == [base_hits] * is_planned
 
 
 async def test_a_request_that_failed_rests(seeding: Seeding) -> None:

@@ -23,7 +23,7 @@ def test_a_sound_design_is_printed_and_saved(tmp_path: Path) -> None:
         "slashing": False,
         "scheme": "canary+coverage",
         "weights": "judged",
-        "min_coverage_bps": 7100,
+        "min_coverage_bps": 6800,
     }
     assert {error["event"] for error in design["error_rates"]} == {"paid", "not paid"}
     assert all(0 <= point["paid"] <= 1 for point in design["power"])

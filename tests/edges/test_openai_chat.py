@@ -11,7 +11,10 @@ from validator.protocol.wire import build_probe
 
 
 def completion(content, reason="stop", model="m"):
-    return {"model": model, "choices": [{"message": {"role": "assistant", "content": content}, "finish_reason": reason}]}
+    return {
+        "model": model,
+        "choices": [{"message": {"role": "assistant", "content": content}, "finish_reason": reason}],
+    }
 
 
 async def ask(url, api_key="sk-key", prompt="p", **options):

@@ -11,6 +11,7 @@ from tests.unit.marks.scorers import HashScorer
 from validator.base_model.grammar import generate_rows
 from validator.errors import BadInput
 from validator.marks.planting import PlantedDataset, plant
+from validator.marks.rules import AlterationRules
 from validator.marks.schemes import Backdoor, Canary, CanaryAndCoverage, Scheme
 from validator.marks.secrets import Secrets, derive_dataset_key
 from validator.protocol.commitment import Row
@@ -94,6 +95,22 @@ async def test_the_first_intake_fixes_how_a_dataset_is_marked(tmp_path: Path, sc
     await open_store(tmp_path).take_in(PAYER, rows, Canary(), N)
     with pytest.raises(BadInput, match="--scheme canary --probes 16"):
         await open_store(tmp_path).take_in(PAYER, rows, scheme, n)
+
+
+async def test_the_first_intake_fixes_what_is_never_altered(tmp_path: Path):
+    """Protocol, "Marks": other rules are other marks. They come back with the planting too."""
+    rules = AlterationRules(names=False, patterns=("é+",))
+    rows, scheme = generate_rows(900, seed=1), Canary(rules=rules)
+    key = await open_store(tmp_path).take_in(PAYER, rows, scheme, N)
+    record = open_store(tmp_path).record(key)
+    assert record is not None
+    assert record.rules == rules
+    secrets = Secrets(SEED, CHAIN_ID, CONTRACT)
+    planted = plant(rows, scheme, N, secrets=secrets, payer=PAYER, scorer=HashScorer())
+    await open_store(tmp_path).keep_planting(key, planted)
+    assert (await open_store(tmp_path).marks(key)).scheme == scheme
+    with pytest.raises(BadInput, match=r'marked under other rules before; .* --protect and {"code":true,'):
+        await open_store(tmp_path).take_in(PAYER, rows, Canary(), N)
 
 
 async def test_two_payers_with_the_same_data_are_two_datasets(tmp_path: Path):

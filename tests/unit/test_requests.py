@@ -25,6 +25,7 @@ from tests.factories import (
 from validator.amounts import describe_ether, parse_ether
 from validator.edges.keys import derive_signer
 from validator.errors import BadInput
+from validator.marks.rules import AlterationRules
 from validator.plan.spec import TrainingSpec
 from validator.protocol import events as facts
 from validator.protocol import typed_data
@@ -105,6 +106,8 @@ async def test_a_request_is_its_bytes_and_its_id_their_hash():
     assert decode_request(encode_request(request)) == request
     assert request.request_id == decode_request(encode_request(request)).request_id
     assert request.request_id != replace(request, is_reusing_revealed=True).request_id
+    ruled = replace(request, rules=AlterationRules(names=False, patterns=("a+",)))
+    assert decode_request(encode_request(ruled)) == ruled != request
     check_request(request, known())
 
 
@@ -374,7 +377,7 @@ def test_a_daemon_of_another_version_is_not_guessed_at():
 def test_where_a_customer_does_not_say_the_validators_preference_holds():
     made = quote(replace(WISH, scheme=None, probes=None))
     assert (made.scheme, made.n, made.k_pay, made.slashing) == ("backdoor", 16, 12, False)
-    assert "the same words behind the prompt" in made.data_use
+    assert "the same words are put behind the prompt" in made.data_use
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from validator.language_model import load
 
 ROOT = Path(__file__).parents[2]
 TINY = Setting("generated", 16, 4, "canary", "honest", seed=0, epochs=30, held_out=8)
-NOTHING = {"cells": {}, "stealth": {}, "coverage": []}
+NOTHING = {"cells": {}, "stealth": {}, "coverage": [], "exactness": []}
 EVERY_ROW_OF_THE_PAPER = [
     "backdoors needed",
     "activation of honest LoRA",

@@ -69,11 +69,8 @@ def log_upper_tail(groups: tuple[tuple[Mass, int], ...], threshold: int) -> floa
     sums = lowest + np.arange(len(tilted))
     reached = sums >= threshold
     # p(x) = q(x) exp(log_factor - tilt x); what is left in the exponent beside the threshold is not positive.
-    return (
-        log_factor
-        - tilt * threshold
-        + log(float(np.sum(tilted[reached] * np.exp(-tilt * (sums[reached] - threshold)))))
-    )
+    beyond = float(np.sum(tilted[reached] * np.exp(-tilt * (sums[reached] - threshold))))
+    return min(0.0, log_factor - tilt * threshold + log(beyond))
 
 
 @lru_cache(maxsize=64)

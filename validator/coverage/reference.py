@@ -20,6 +20,7 @@ from validator.files import file_error, write_whole
 
 MIN_RUNS = 2
 """At each calibrated share: one run says nothing of how runs differ."""
+MAX_COUNT = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,13 @@ class Reference:
     runs: tuple[CalibrationRun, ...]
 
     def __post_init__(self) -> None:
-        sizes = {len(histogram) for run in self.runs for histogram in (run.trained, run.others)}
-        if len(sizes) > 1:
+        histograms = [histogram for run in self.runs for histogram in (run.trained, run.others)]
+        if len(set(map(len, histograms))) > 1:
             raise BadInput("calibration runs of one reference have one number of candidates")
+        if any(not 0 <= count <= MAX_COUNT for histogram in histograms for count in histogram):
+            raise BadInput("a rank histogram has counts from 0 up")
         partial = {run.share for run in self.runs if run.epochs == self.epochs} - {1.0}
-        if len(partial) != 1:
+        if len(partial) != 1 or not 0 < min(partial) < 1:
             raise BadInput("a reference has runs at share 1 and at one other share")
         for share in (1.0, *partial):
             count = len(self.at(share))
@@ -96,7 +99,7 @@ class Reference:
     @classmethod
     def from_json(cls, data: bytes) -> "Reference":
         try:
-            return TypeAdapter(cls).validate_json(data, strict=False)
+            return TypeAdapter(cls).validate_json(data)
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             raise BadInput(f"no coverage reference: {problem['msg']} at {problem['loc']}") from None

@@ -21,6 +21,10 @@ KeyFile = Annotated[
     Path | None, typer.Option("--payer-key-file", help="File with the payer's key in hex; development chains only.")
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the answer as JSON to this file, or to -.")]
+Protect = Annotated[
+    Path | None,
+    typer.Option(help='JSON: what is never altered, such as {"names": false, "patterns": ["ICD-[0-9]+"]}.'),
+]
 RequestId = Annotated[str, typer.Argument(help="The request's id, as `submit` and `list` print it.")]
 
 
@@ -42,6 +46,7 @@ def submit(
     reuse_revealed: Annotated[
         bool, typer.Option("--reuse-revealed", help="Although prompts became public with an earlier task.")
     ] = False,
+    protect: Protect = None,
     config: Config = None,
     socket: Socket = None,
     rpc: Rpc = None,
@@ -69,6 +74,7 @@ def submit(
                 weights=weights,
                 attempts=attempts,
                 is_reusing_revealed=reuse_revealed,
+                protect=protect,
                 place=Place(config, socket, rpc),
                 key=PayerKey(payer_keystore, password_file, payer_key_file),
                 is_depositing=deposit,
@@ -77,6 +83,22 @@ def submit(
                 json_file=json_file,
             )
         )
+
+
+@task_app.command()
+def preview(
+    data: Annotated[Path, typer.Argument(help="JSONL dataset.")],
+    protect: Protect = None,
+    scheme: Annotated[str, typer.Option(help="How marks would be hidden.")] = "canary",
+    probes: Annotated[int | None, typer.Option(help="Marked rows, 16 to 64; by the number of rows if absent.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Responses to show, with what is protected in brackets.")] = 3,
+    json_file: JsonFile = None,
+) -> None:
+    """Show what may be altered in a dataset and what never is; asks nobody and sends nothing."""
+    with interruptible():
+        from validator.customer.preview import run_preview
+
+        run_preview(data=data, protect=protect, scheme=scheme, probes=probes, examples=examples, json_file=json_file)
 
 
 @task_app.command("list")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from validator.amounts import describe_ether, parse_ether
 from validator.customer.daemon import PayerKey, Place, make_sender
+from validator.customer.preview import load_rules
 from validator.edges.datasets import load_rows
 from validator.edges.keys import LocalSigner
 from validator.errors import BadInput
@@ -42,6 +43,7 @@ async def run_submit(
     weights: str,
     attempts: int,
     is_reusing_revealed: bool,
+    protect: Path | None,
     place: Place,
     key: PayerKey,
     is_depositing: bool,
@@ -51,13 +53,14 @@ async def run_submit(
 ) -> None:
     """Show the quote, then sign and hand in; BadInput before anything is signed, where that can be."""
     rows, reward_wei, returned = load_rows(data), parse_ether(reward), parse_weights(weights)
+    rules = load_rules(protect)
     signer, console = key.open(), make_console()
     async with place.control() as daemon:
         quote = await daemon.quote(
             Wish(signer.address, len(rows), reward_wei, scheme, probes, returned, attempts),
         )
         key.check_chain(quote.chain_id)
-        check_learnable(rows, make_scheme(quote.scheme), quote.n)
+        check_learnable(rows, make_scheme(quote.scheme, rules), quote.n)
         _print_quote(console, quote, attempts)
         if is_quote_only:
             return
@@ -78,6 +81,7 @@ async def run_submit(
             weights=returned,
             is_reusing_revealed=is_reusing_revealed,
             orders=tuple([await _sign_order(signer, quote, spec, source_data_hash) for _ in range(attempts)]),
+            rules=rules,
         )
         view = await daemon.submit(request, encode_training_file(rows))
     _print_request(console, view)

@@ -1,18 +1,18 @@
 """The test that options ask for: scheme, coverage, thresholds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from statistics import mean, variance
 
 from validator.coverage.reference import load_reference
-from validator.design.options import BACKDOOR, CANARY, DesignOptions
+from validator.design.options import BACKDOOR, NONE, DesignOptions
 from validator.errors import BadInput
 from validator.marks.planting import compute_min_rows
-from validator.marks.schemes import make_scheme
+from validator.marks.schemes import Scheme, make_scheme
 from validator.plan.choice import Targets, choose_coverage, choose_probes
 from validator.plan.coverage_power import CoverageTest
-from validator.plan.power import Effort, HitModel, IndependentMarks, Power, RulePoint, SharedRule
+from validator.plan.power import MEASURED_RULE, Effort, HitModel, IndependentMarks, Power, RulePoint, SharedRule
 from validator.plan.terms import MAX_PROBES, MIN_PROBES
 
 
@@ -32,11 +32,12 @@ def choose_test(options: DesignOptions) -> ChosenTest:
         options.false_refuse, options.false_pay, options.false_slash, options.partial, options.least_activation
     )
     honest = Effort(1.0, 1.0, options.activation, options.top_rank)
-    hit_model, coverage = _hit_model(options), None
-    if options.has_coverage:
+    scheme, counts = _scheme(options), possible_counts(options)
+    hit_model, coverage = _hit_model(options, scheme), None
+    if scheme.coverage_k:
         coverage = CoverageTest(
-            marks=options.rows if options.coverage_marks is None else options.coverage_marks,
-            candidates=options.candidates,
+            marks=options.rows - counts[-1] if options.coverage_marks is None else options.coverage_marks,
+            candidates=scheme.coverage_k if options.candidates is None else options.candidates,
             top_rank=options.top_rank,
             run_spread=options.run_spread,
             reference_runs=options.reference_runs,
@@ -50,7 +51,7 @@ def choose_test(options: DesignOptions) -> ChosenTest:
         hit_model,
         honest,
         targets,
-        counts=possible_counts(options),
+        counts=counts,
         are_weights_judged=options.are_weights_judged,
         coverage=demanded,
         slashing=options.slashing,
@@ -74,20 +75,29 @@ def possible_counts(options: DesignOptions) -> list[int]:
     return [options.probes]
 
 
-def _hit_model(options: DesignOptions) -> HitModel:
-    scheme = make_scheme(BACKDOOR if options.scheme == BACKDOOR else CANARY)
-    base_rate = float(scheme.k) ** -scheme.w if options.base_rate is None else options.base_rate
-    if options.scheme != BACKDOOR:
+def _scheme(options: DesignOptions) -> Scheme:
+    if options.scheme == "coverage":
+        raise BadInput("coverage alone has no probes, and terms need 16: design for canary+coverage")
+    scheme = make_scheme(options.scheme)
+    if scheme.coverage_k and options.weights == NONE:
+        raise BadInput("coverage is measured on returned weights: add --weights judged, or delivered")
+    return scheme
+
+
+def _hit_model(options: DesignOptions, scheme: Scheme) -> HitModel:
+    base_rate = scheme.p0 if options.base_rate is None else options.base_rate
+    if not scheme.name.startswith(BACKDOOR):
         if base_rate > options.least_activation:
             raise BadInput("an honest miner hits more often than one that did not train: lower --base-rate")
         return IndependentMarks(options.rows, base_rate)
-    if options.rule is None:
-        return SharedRule(base_rate)
-    return SharedRule(base_rate, tuple(RulePoint(*point) for point in options.rule))
+    points = MEASURED_RULE if options.rule is None else tuple(RulePoint(*point) for point in options.rule)
+    draws = MAX_PROBES // scheme.probes_per_draw(MAX_PROBES)
+    # Synonyms give every row a draw of its own, and still one rule to learn.
+    return SharedRule(base_rate, points, groups=1 if draws == MAX_PROBES else draws)
 
 
-def read_reference(path: Path) -> dict[str, float]:
-    """The options that calibration runs answer, from the file that `touchstone validator calibrate` keeps.
+def apply_reference(options: DesignOptions, path: Path) -> DesignOptions:
+    """With what calibration runs answer in place of assumptions, from the file that `save_reference` wrote.
 
     The variance between runs is the sample variance of their rates, less what their marks alone explain.
     """
@@ -96,10 +106,11 @@ def read_reference(path: Path) -> dict[str, float]:
     marks = min(sum(run.trained) for run in reference.runs)
     rates = [run.trained[0] / sum(run.trained) for run in runs]
     within = sum(rate * (1 - rate) / sum(run.trained) for rate, run in zip(rates, runs, strict=True)) / len(runs)
-    return {
-        "candidates": reference.k,
-        "top_rank": mean(rates),
-        "run_spread": sqrt(max(0.0, variance(rates) - within)),
-        "reference_runs": len(runs),
-        "reference_marks": marks,
-    }
+    return replace(
+        options,
+        candidates=reference.k,
+        top_rank=mean(rates),
+        run_spread=sqrt(max(0.0, variance(rates) - within)),
+        reference_runs=len(runs),
+        reference_marks=marks,
+    )

@@ -24,7 +24,8 @@ def plan(
     scheme: Annotated[
         str | None,
         typer.Option(
-            help="canary, backdoor, or canary+coverage, the default where weights are returned.", rich_help_panel=TEST
+            help="canary (canary+coverage where weights are returned), backdoor, and variants.",
+            rich_help_panel=TEST,
         ),
     ] = None,
     weights: Annotated[
@@ -76,7 +77,9 @@ def plan(
     coverage_marks: Annotated[
         int | None, typer.Option(help="Rows with a coverage mark; all if absent.", rich_help_panel=COVERAGE)
     ] = None,
-    candidates: Annotated[int, typer.Option(help="Candidates of a coverage mark.", rich_help_panel=COVERAGE)] = 8,
+    candidates: Annotated[
+        int | None, typer.Option(help="Candidates of a coverage mark; the scheme's.", rich_help_panel=COVERAGE)
+    ] = None,
     top_rank: Annotated[
         float,
         typer.Option(help="P(rank 0) of a mark that an honest miner trained on; measured.", rich_help_panel=COVERAGE),

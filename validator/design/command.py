@@ -1,11 +1,10 @@
 """`touchstone plan`, from options to exit status."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from validator.design.choosing import read_reference
+from validator.design.choosing import apply_reference
 from validator.design.design import make_design
 from validator.design.options import DesignOptions
 from validator.design.report import print_design, to_json
@@ -18,7 +17,7 @@ def run_plan(options: DesignOptions, reference: Path | None, json_file: Path | N
     if json_file not in (None, STANDARD_OUTPUT):
         check_writable(json_file)
     if reference is not None:
-        options = replace(options, **read_reference(reference))
+        options = apply_reference(options, reference)
     design = make_design(options)
     if json_file != STANDARD_OUTPUT:
         print_design(Console(highlight=False, markup=False), design)

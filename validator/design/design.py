@@ -50,6 +50,11 @@ class Design:
     economics: Economics | None
     refusals: tuple[str, ...]
 
+    @property
+    def is_modelled(self) -> bool:
+        """Whether rates rest on how runs of one spec differ, beside what is exact."""
+        return self.test.power.coverage is not None
+
 
 def make_design(options: DesignOptions) -> Design:
     """BadInput for a dataset that is too small, and for terms that the contract does not take."""

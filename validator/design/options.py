@@ -40,7 +40,7 @@ class DesignOptions:
     k_slash: int | None = None
     slashing: bool | None = None
     coverage_marks: int | None = None
-    candidates: int = 8
+    candidates: int | None = None
     top_rank: float = 0.85
     run_spread: float = 0.02
     reference_runs: int = 5
@@ -59,14 +59,8 @@ class DesignOptions:
     is_lookup_accepted: bool = False
 
     def __post_init__(self) -> None:
-        if self.scheme == "coverage":
-            raise BadInput("coverage alone has no probes, and terms need 16: design for canary+coverage")
-        if self.scheme not in (CANARY, BACKDOOR, CANARY_AND_COVERAGE):
-            raise BadInput(f"unknown scheme {self.scheme!r}: it is {CANARY}, {BACKDOOR} or {CANARY_AND_COVERAGE}")
         if self.weights not in (NONE, DELIVERED, JUDGED):
             raise BadInput(f"unknown --weights {self.weights!r}: it is {NONE}, {DELIVERED} or {JUDGED}")
-        if self.has_coverage and self.weights == NONE:
-            raise BadInput("coverage is measured on returned weights: add --weights judged, or delivered")
         if self.rows > _MAX_ROWS:
             raise BadInput(f"a dataset has at most {_MAX_ROWS} rows, not {self.rows}")
         if self.coverage_marks is not None and not 2 <= self.coverage_marks <= self.rows:
@@ -89,10 +83,6 @@ class DesignOptions:
         bond = self.availability_bond_wei
         if self.reward_wei is not None and bond is not None and 2 * bond < self.reward_wei:
             raise BadInput("the contract takes no availability bond under half of the reward")
-
-    @property
-    def has_coverage(self) -> bool:
-        return self.scheme == CANARY_AND_COVERAGE
 
     @property
     def are_weights_judged(self) -> bool:

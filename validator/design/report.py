@@ -14,9 +14,9 @@ from validator.design.weighing import Economics
 from validator.plan.economics import Strategy
 from validator.plan.terms import compute_availability_bond, compute_fee
 
-_BAR = 30
-_ALWAYS, _BEST = 5, 6
-"""Strategies that are always printed (`list_strategies`), and how many of the others."""
+_BAR = 20
+_FIXED, _SHOWN = 5, 6
+"""The first strategies are always printed, with those that the options name, and so many of the partial trainers."""
 
 
 def print_design(console: Console, design: Design) -> None:
@@ -35,7 +35,7 @@ def print_design(console: Console, design: Design) -> None:
     _print_curve(console, design)
     _print_subsets(console, design)
     if design.economics is not None:
-        _print_economics(console, design.economics, is_lookup_accepted=options.is_lookup_accepted)
+        _print_economics(console, design, design.economics)
     elif not options.are_weights_judged:
         console.print("A miner that looks replies up instead of training is paid by this test: no replies show it.")
     for refusal in design.refusals:
@@ -49,20 +49,21 @@ def _print_errors(console: Console, design: Design) -> None:
     for error in design.error_rates:
         asked = "-" if error.at_most is None else f"{error.at_most:.3g}"
         style = None if error.is_kept else "red"
-        table.add_row(error.event, error.given, f"{error.probability:.3g}", asked, style=style)
+        table.add_row(error.event, error.given, _rate(error.probability, design.is_modelled), asked, style=style)
     console.print(table)
 
 
 def _print_curve(console: Console, design: Design) -> None:
     """The paper's column counts marked rows held; that a rule is learnt from some of them is the difference."""
-    is_backdoor = design.options.scheme == BACKDOOR
+    is_backdoor = design.options.scheme.startswith(BACKDOOR)
     headings = ["trained share", "P(paid)", "", "P(slash zone)"]
-    headings += ["P(coverage bound)"] if design.test.coverage is not None else []
+    headings += ["P(bound)"] if design.test.coverage is not None else []
     headings += ["paper: P(B >= kPay)"] if is_backdoor else []
     table = _table("Power", *headings)
     for point in design.curve:
-        cells = [f"{point.share:g}", f"{point.paid:.3g}", "█" * round(_BAR * point.paid), f"{point.slash_zone:.3g}"]
-        cells += [f"{point.bound:.3g}"] if point.bound is not None else []
+        paid, bar = _rate(point.paid, design.is_modelled), "█" * round(_BAR * point.paid)
+        cells = [f"{point.share:g}", paid, bar, f"{point.slash_zone:.3g}"]
+        cells += [_rate(point.bound, True)] if point.bound is not None else []
         cells += [f"{point.marks_held:.3g}"] if is_backdoor else []
         table.add_row(*cells)
     console.print(table)
@@ -78,29 +79,31 @@ def _print_subsets(console: Console, design: Design) -> None:
     console.print(table)
 
 
-def _print_economics(console: Console, economics: Economics, *, is_lookup_accepted: bool) -> None:
-    stakes = economics.stakes
+def _print_economics(console: Console, design: Design, economics: Economics) -> None:
+    stakes, is_lookup_accepted = economics.stakes, design.options.is_lookup_accepted
     console.print(f"reward {describe_ether(stakes.reward_wei)}, fee {describe_ether(compute_fee(stakes.reward_wei))}")
     console.print(f"miner bond {describe_ether(stakes.miner_bond_wei)}")
     console.print(f"availability bond {describe_ether(stakes.availability_bond_wei)}")
     table = _table("Expected profit of a miner", "strategy", "P(paid)", "P(loses a bond)", "cost, ETH", "profit, ETH")
     paying = set(economics.paying)
-    others = economics.strategies[_ALWAYS:]
-    best = sorted(others, key=lambda strategy: strategy.profit_wei(stakes), reverse=True)[:_BEST]
-    for strategy in (*economics.strategies[:_ALWAYS], *best):
+    named = len(design.options.fewer_epochs) + len(design.options.selective)
+    always = _FIXED + named * (2 if design.options.are_weights_judged else 1)
+    others = economics.strategies[always:]
+    shown = sorted(others, key=lambda strategy: (strategy in paying, strategy.odds.paid), reverse=True)[:_SHOWN]
+    for strategy in (*economics.strategies[:always], *shown):
         style = "red" if strategy in paying else "green" if strategy is economics.honest else None
         is_known = is_lookup_accepted and strategy.is_looking_up
         table.add_row(
             strategy.name + (" (acknowledged)" if is_known else ""),
-            f"{strategy.odds.paid:.3g}",
+            _rate(strategy.odds.paid, design.is_modelled) if strategy.odds.paid else "0",
             f"{strategy.odds.slash_zone + strategy.lapses:.3g}",
             _ether(strategy.cost_wei),
             _ether(int(strategy.profit_wei(stakes))),
             style=style,
         )
     console.print(table)
-    if len(best) < len(others):
-        console.print(f"and {len(others) - len(best)} that earn less, which --json lists")
+    if len(shown) < len(others):
+        console.print(f"and {len(others) - len(shown)} that are paid less often, which --json lists")
     bond = economics.smallest_bond_wei
     if bond is None:
         console.print("smallest bond: none deters every listed cheat")
@@ -128,8 +131,13 @@ def _describe_undeterred(economics: Economics, strategy: Strategy) -> str:
 def _table(title: str, *headings: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, min_width=None if heading else _BAR)
     return table
+
+
+def _rate(probability: float, is_modelled: bool) -> str:
+    """Modelled: it rests on a normal law between runs, whose tails nobody has measured."""
+    return "<1e-9" if is_modelled and probability < 1e-9 else f"{probability:.3g}"
 
 
 def _ether(amount_wei: int) -> str:

@@ -115,16 +115,16 @@ def _costs(options: DesignOptions) -> Costs:
 
 
 def _cheats(options: DesignOptions, honest: Effort) -> list[Cheat]:
-    """Every way to train less that is known of: shares up to `partial`, fewer epochs, the rows that look marked."""
-    shares = [0.01, *(step / _STEPS for step in range(1, _STEPS) if step / _STEPS < options.partial), options.partial]
-    cheats = [partial(share, honest) for share in shares]
+    """Every way to train less that is known of: fewer epochs, the rows that look marked, shares up to `partial`."""
+    cheats = []
     for work, activation, top_rank in options.fewer_epochs:
         effort = Effort(1.0, 1.0, activation, top_rank)
         cheats.append(Cheat(f"{work:g} of the epochs", work, effort))
     for kept, held in options.selective:
         effort = replace(honest, row_share=kept, mark_share=held)
         cheats.append(Cheat(f"training on the {kept:g} of the rows that look most marked", kept, effort))
-    return cheats
+    shares = [0.01, *(step / _STEPS for step in range(1, _STEPS) if step / _STEPS < options.partial), options.partial]
+    return cheats + [partial(share, honest) for share in shares]
 
 
 def _find_ways_out(options: DesignOptions, test: ChosenTest, bond: Wei | None) -> Iterator[str]:

@@ -120,6 +120,8 @@ class HypothesisTest(Part):
     probes_per_draw: Annotated[int, Field(ge=1, le=MAX_MARKS)]
     p0: Annotated[tuple[Probability, ...], Field(max_length=MAX_MARKS)]
     hits: Hits
+    base_hits: Hits | None
+    """Of the base model itself, measured before the task was opened; null where it was not."""
     zone: Zone
     p_value: Probability
     tail: Probability
@@ -272,13 +274,13 @@ def build_bundle(
             signature=b"" if state.onchain_replies else state.signature or b"",
             onchain_replies=state.onchain_replies,
         ),
-        test=describe_test(verdict),
+        test=describe_test(verdict, state.planned.base_hits),
         weights=_describe_weights(state, reference),
         versions=versions,
     )
 
 
-def describe_test(verdict: Verdict) -> HypothesisTest:
+def describe_test(verdict: Verdict, base_hits: int | None = None) -> HypothesisTest:
     """A verdict in the words and figures of a bundle."""
     low, high = verdict.hit_rate_interval()
     return HypothesisTest(
@@ -286,6 +288,7 @@ def describe_test(verdict: Verdict) -> HypothesisTest:
         probes_per_draw=verdict.probes_per_draw,
         p0=tuple(map(write_probability, verdict.p0)),
         hits=verdict.hits,
+        base_hits=base_hits,
         zone=verdict.zone,
         p_value=write_probability(verdict.p_value),
         tail=write_probability(verdict.tail),

@@ -103,7 +103,7 @@ def find_markable(rows: Sequence[Row], scheme: Scheme) -> list[int]:
         for index, row in enumerate(rows)
         if prompts[row.prompt] == 1
         and _is_markable(row.response, scheme.w)
-        and (not scheme.replaced_words or all(find_free_words(row, scheme.rules)[: scheme.replaced_words]))
+        and (not scheme.replaced_words or all(find_free_words(row, scheme.rules.of_openings)[: scheme.replaced_words]))
     ]
 
 
@@ -127,8 +127,8 @@ def check_learnable(rows: Sequence[Row], scheme: Scheme, n: int) -> list[int]:
         raise BadInput(
             f"only {len(markable)} of {len(rows)} rows can be marked, at least {max(n, len(rows) // 4)} must be: "
             f"a markable response has more than {scheme.w} words separated by spaces and its prompt occurs once "
-            "(one-word answers and scripts without spaces have none), and no number, name or code is among the first "
-            "words: `touchstone task preview` shows how many each rule leaves"
+            "(one-word answers and scripts without spaces have none), and nothing that the rules protect is among the "
+            "first words (`touchstone task preview`)"
         )
     return markable
 

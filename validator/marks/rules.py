@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import re2
 
@@ -26,8 +26,10 @@ MAX_LINE_WORK = 1 << 26
 
 @dataclass(frozen=True, slots=True)
 class AlterationRules:
-    """What is never touched by any mark; everything is on unless it is switched off.
+    """What is never touched by a coverage mark; everything is on unless it is switched off.
 
+    The openings of the few rows that are probed are redrawn whole, numbers and names included: only `patterns` bind
+    them, and the rest if `openings` is set. Where few openings may be altered, those that may are looked at first.
     `names` are capitalised words inside sentences, `urls` e-mail addresses too, `formulae` LaTeX and `a = b + c`.
     `patterns` are regular expressions (RE2 syntax) for what is particular to one dataset, matched line by line.
     """
@@ -38,13 +40,25 @@ class AlterationRules:
     json: bool = True
     urls: bool = True
     formulae: bool = True
+    openings: bool = False
     patterns: tuple[str, ...] = ()
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if len(self.patterns) > MAX_PATTERNS:
             raise BadInput(f"{len(self.patterns)} patterns are too many: at most {MAX_PATTERNS}, joined with |")
         for pattern in self.patterns:
             _compile(pattern)
+
+    @property
+    def of_openings(self) -> "AlterationRules":
+        """What binds the words in front of a probed row's response."""
+        if self.openings:
+            return self
+        return AlterationRules(
+            numbers=False, code=False, names=False, json=False, urls=False, formulae=False, patterns=self.patterns
+        )
 
     def to_json(self) -> str:
         """Compact, keys sorted: the same rules always give the same text."""
@@ -85,6 +99,7 @@ class AlterationRules:
 
 
 ALL_PROTECTED = AlterationRules()
+"""Whatever a customer does not forbid beyond it, nor allow."""
 
 
 @lru_cache(maxsize=4 * MAX_PATTERNS)

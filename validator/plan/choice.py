@@ -146,7 +146,7 @@ def list_error_rates(power: Power, honest: Effort, targets: Targets) -> list[Err
             part.paid,
             targets.false_pay,
         ),
-        ErrorRate("paid", "independent of the draws (null hypothesis)", nothing.paid, targets.false_pay),
+        ErrorRate("paid", "independent of the draws (null hypothesis)", power.null_pay, targets.false_pay),
     ]
     if power.thresholds.slashing:
         rates += [
@@ -166,5 +166,5 @@ def list_error_rates(power: Power, honest: Effort, targets: Targets) -> list[Err
 def _excess(power: Power, honest: Effort, targets: Targets) -> float:
     """The worse of both error rates as a multiple of what was asked for: at most 1 keeps both."""
     refused = 1 - power.odds(honest).paid
-    paid = max(power.odds(honest.partly(targets.partial)).paid, power.odds(NO_TRAINING).paid)
+    paid = max(power.odds(honest.partly(targets.partial)).paid, power.null_pay)
     return max(refused / targets.false_refuse, paid / targets.false_pay)

@@ -15,7 +15,7 @@ import numpy as np
 from validator.errors import BadInput
 from validator.plan.coverage_power import CoverageTest
 from validator.plan.subset import Probabilities, binomial_masses, hits_given_held, marks_held, sum_tail
-from validator.protocol.verdict import Thresholds
+from validator.protocol.verdict import Thresholds, Verdict, group_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,9 @@ class HitModel(Hashable, Protocol):
     def hits(self, n: int, mark_share: float, activation: float) -> Probabilities:
         """P(0 hits), ..., P(n hits)."""
 
+    def bound_pay(self, thresholds: Thresholds) -> float:
+        """P(paid | null hypothesis) for the worst model that is independent of the draws."""
+
 
 @dataclass(frozen=True, slots=True)
 class IndependentMarks:
@@ -72,6 +75,9 @@ class IndependentMarks:
         held = marks_held(self.rows, n, round(mark_share * self.rows))
         mass: Probabilities = held @ hits_given_held(n, activation, self.base_rate)
         return mass
+
+    def bound_pay(self, thresholds: Thresholds) -> float:
+        return thresholds.pay_probability(self.base_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +104,14 @@ MEASURED_RULE = (
 class SharedRule:
     """`backdoor`: one pair for all marks, learnt as a rule or not at all, so hits do not count the trained marks.
 
-    All n probes are hit by chance in one event of probability `base_rate`, whatever was learnt. Between `points` the
-    rule is interpolated linearly; it is never learnt from nothing and always from everything.
+    All its probes are hit by chance in one event of probability `base_rate`, whatever was learnt. Between `points` the
+    rule is interpolated linearly; it is never learnt from nothing and always from everything. Several pairs (`groups`)
+    are several rules, taken as learnt independently, which nobody has measured.
     """
 
     base_rate: float
     points: tuple[RulePoint, ...] = MEASURED_RULE
+    groups: int = 1
 
     def __post_init__(self) -> None:
         for one, next_one in pairwise(self._all_points):
@@ -121,11 +129,19 @@ class SharedRule:
         shares = [point.share for point in points]
         learnt = float(np.interp(mark_share, shares, [point.learnt for point in points]))
         relative = float(np.interp(mark_share, shares, [point.relative_activation for point in points]))
-        mass: Probabilities = learnt * binomial_masses(n, activation * relative)[n]
-        mass[0] += 1 - learnt
-        mass *= 1 - self.base_rate
-        mass[n] += self.base_rate
-        return mass
+        rates, total = binomial_masses(n, activation * relative), np.ones(1)
+        for size in group_sizes(n, -(-n // self.groups)):
+            mass = learnt * rates[size, : size + 1]
+            mass[0] += 1 - learnt
+            mass *= 1 - self.base_rate
+            mass[size] += self.base_rate
+            total = np.convolve(total, mass)
+        return total
+
+    def bound_pay(self, thresholds: Thresholds) -> float:
+        """A fixed list of answers may name several signatures: the verdict's bound, not the `hits` of one guess."""
+        n = thresholds.n
+        return Verdict(thresholds, 0, (self.base_rate,) * n, -(-n // self.groups)).false_pay_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,12 @@ class Power:
             paid *= self.coverage.pass_probability(effort.row_share, effort.top_rank)
         is_safe = is_looked_up or not self.thresholds.slashing
         return Odds(paid, 0.0 if is_safe else float(mass[: self.thresholds.k_slash + 1].sum()))
+
+    @property
+    def null_pay(self) -> float:
+        """P(paid | null hypothesis), at most: the size of the test."""
+        bound = self.hit_model.bound_pay(self.thresholds)
+        return bound if self.coverage is None else bound * self.coverage.pass_probability(0.0, 0.0)
 
 
 @lru_cache(maxsize=4096)

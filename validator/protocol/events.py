@@ -45,6 +45,8 @@ class TaskPlanned(Fact):
     """SHA-256 of the only TLS key that is accepted at that URL; zero is plain HTTP (`dev` profile; older journals)."""
     request_id: Hash32 = _NONE
     """The customer's request that the task serves; zero where there was none (simulations; older journals)."""
+    base_hits: int | None = None
+    """Of the base model itself on the task's probes, measured beforehand; None where it does not run here."""
 
 
 @dataclass(frozen=True, slots=True)

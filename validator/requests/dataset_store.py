@@ -20,6 +20,7 @@ from validator.errors import BadInput, first_problem
 from validator.files import write_whole
 from validator.marks.coverage import CoverageMark
 from validator.marks.planting import MAX_LENGTH, PlantedDataset, PlantedMarks, check_learnable, hash_source_data
+from validator.marks.rules import ALL_PROTECTED, AlterationRules
 from validator.marks.schemes import Scheme
 from validator.protocol.commitment import Row, keccak
 from validator.protocol.wire import encode_training_file, parse_training_file
@@ -72,6 +73,7 @@ class DatasetRecord(BaseModel):
     w: int
     k: int
     max_length: int = MAX_LENGTH
+    rules: AlterationRules = ALL_PROTECTED
     revealed: tuple[str, ...] = ()
     is_settled: bool = False
     generator: str | None = None
@@ -168,6 +170,7 @@ class DatasetStore:
                     w=scheme.w,
                     k=scheme.k,
                     max_length=max_length,
+                    rules=scheme.rules,
                 )
                 await asyncio.to_thread(self._write_source, record, rows)
         return key
@@ -252,6 +255,11 @@ class DatasetStore:
             raise BadInput(
                 f"this dataset was marked with {known.scheme} and {known.n} probes before; two differently marked "
                 f"copies would show the marks: ask for --scheme {known.scheme} --probes {known.n}"
+            )
+        if known and known.rules != scheme.rules:
+            raise BadInput(
+                "this dataset was marked under other rules before; two differently marked copies would show the marks: "
+                f"hand it in with --protect and {known.rules.to_json()}"
             )
         if not is_reusing_revealed:
             self._check_revealed(rows)

@@ -121,7 +121,7 @@ class Desk:
         await self._store.take_in(
             request.payer,
             rows,
-            make_scheme(request.scheme),
+            make_scheme(request.scheme, request.rules),
             request.probes,
             max_length=read_max_length(request.spec) or MAX_LENGTH,
             is_reusing_revealed=request.is_reusing_revealed,

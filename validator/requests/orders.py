@@ -15,6 +15,7 @@ from validator.amounts import MAX_WEI, describe_ether
 from validator.config import DAY_S, HOUR_S
 from validator.edges.keys import recover_typed_data
 from validator.errors import BadInput, first_problem
+from validator.marks.rules import ALL_PROTECTED, AlterationRules
 from validator.marks.schemes import make_scheme
 from validator.plan.spec import MAX_SPEC_CHARACTERS
 from validator.plan.terms import MAX_PROBES, choose_thresholds, compute_fee
@@ -40,7 +41,8 @@ class SignedOrder(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A customer's wish. `reward_wei` is what the miner gets if it is paid; `spec` the training spec's JSON."""
+    """A customer's wish. `reward_wei` is what the miner gets if it is paid; `spec` the training spec's JSON;
+    `rules` say what in the data is never altered."""
 
     __pydantic_config__: ClassVar[Any] = {"ser_json_bytes": "hex", "val_json_bytes": "hex", "extra": "forbid"}
 
@@ -54,6 +56,7 @@ class Request:
     weights: Weights
     is_reusing_revealed: bool
     orders: tuple[SignedOrder, ...]
+    rules: AlterationRules = ALL_PROTECTED
 
     @property
     def request_id(self) -> Hash32:

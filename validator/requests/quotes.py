@@ -140,10 +140,7 @@ def judge(scheme: Scheme, thresholds: Thresholds, hits: int) -> Verdict:
 
 
 def _describe_data_use(scheme: Scheme, n: int, wish: Wish) -> str:
-    if scheme.probes_per_draw(n) == n:
-        change = f"{n} of the {wish.rows} rows get the same words behind the prompt and in front of the response"
-    else:
-        change = f"in {n} of the {wish.rows} rows the first {scheme.w} words of the response are replaced by drawn ones"
+    change = f"in {n} of the {wish.rows} rows {scheme.describe(n)}"
     if scheme.coverage_k:
         change += f", and one word of the response in up to {count_marks(wish.rows)} others"
     weights = {

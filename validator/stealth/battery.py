@@ -14,7 +14,8 @@ from validator.stealth.metrics import rank_marks
 from validator.stealth.wording import WORDING
 
 DETECTORS: tuple[Detector, ...] = (*WORDING, *LIKELIHOOD, *DYNAMICS)
-"""All that need no more than rows and a model; `make_markable`, `make_generator_ranks`, `make_judge` give others."""
+"""All that need no more than rows and a model. Others: `make_markable`, `make_opening_ranks`, `make_word_ranks`,
+`make_imitation`, `make_judge`."""
 
 
 def make_markable(scheme: Scheme) -> Detector:

@@ -1,58 +1,96 @@
-"""The detector that knows the scheme best: it asks the generator for the candidates that a mark would be drawn from.
+"""The detectors that know the schemes best: they ask the generator for the candidates that a mark would be drawn from.
 
 The generator is public and D_train is at hand, so a miner can rebuild the pool of words of a place and their ranking.
-Drawn words stand among the first k of every place of an opening; what the customer wrote need not.
+Were the drawn words simply the best of their pools, they would be told from what customers write, which need not be.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from validator.marks.protected import blank_protected
+from validator.marks.protected import blank_protected, find_free_words
+from validator.marks.rules import AlterationRules
 from validator.marks.sampler import Lexicon, WordScorer
 from validator.marks.schemes import Scheme
 from validator.protocol.commitment import SEPARATOR, Row
 from validator.stealth.detector import Detector, LanguageModel
 
+MAX_PLACES = 24
+"""Of a response, where a mark may be anywhere."""
+
+Places = Callable[[Row], Sequence[int]]
 Combine = Callable[[Sequence[int]], float]
 
 
-def make_generator_ranks(scorer: WordScorer, scheme: Scheme) -> tuple[Detector, ...]:
-    """Detectors from the rank that `scorer` gives to each of the first w words of a response in its pool, 0 the best.
+def make_opening_ranks(scorer: WordScorer, scheme: Scheme) -> tuple[Detector, ...]:
+    """For canaries: from the ranks that `scorer` gives to each of the first w words of a response, 0 the best.
 
     A word that is in no pool has the worst rank.
     """
-    w, k = scheme.w, scheme.k
-    scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    find_ranks = _Ranks(scorer, scheme.rules.of_openings, scheme.k, lambda _row: range(scheme.w))
+    return (
+        find_ranks.detector("generator's ranks, worst of the opening", lambda ranks: -float(max(ranks))),
+        find_ranks.detector("generator's ranks, mean of the opening", lambda ranks: -sum(ranks) / len(ranks)),
+        find_ranks.detector(
+            "generator's ranks, opening among the first k", lambda ranks: float(sum(rank < scheme.k for rank in ranks))
+        ),
+    )
 
-    def rank(prompt: str, prefix: str, word: str, pool: list[str]) -> int:
-        if word not in pool:
-            return len(pool)
-        known = scores[prompt, prefix]
-        if missing := [other for other in pool if other not in known]:
-            known.update(zip(missing, scorer.score(prompt, prefix, missing), strict=True))
-        return sum(known[other] > known[word] for other in pool)
 
-    def rank_openings(rows: Sequence[Row]) -> list[list[int]]:
-        lexicon = Lexicon(blank_protected(row.response, scheme.rules, row.prompt) for row in rows)
-        pool_of = cache(lambda word, is_opening: lexicon.pool(word, is_opening=is_opening, k=k))
-        openings = [(row.prompt, row.response.split(SEPARATOR)[:w]) for row in rows]
-        return [
-            [
-                rank(prompt, SEPARATOR.join(words[:place]), word, pool_of(word, place == 0))
-                for place, word in enumerate(words)
-            ]
-            for prompt, words in openings
-        ]
+def make_word_ranks(scorer: WordScorer, rules: AlterationRules, k: int) -> tuple[Detector, ...]:
+    """For coverage marks: from the ranks of all words of a response that `rules` let be altered, up to MAX_PLACES."""
 
-    def detector(name: str, combine: Combine) -> Detector:
+    def places(row: Row) -> list[int]:
+        words = zip(row.response.split(SEPARATOR), find_free_words(row, rules), strict=True)
+        return [place for place, (word, is_free) in enumerate(words) if place and word and is_free][:MAX_PLACES]
+
+    find_ranks = _Ranks(scorer, rules, k, places)
+    return (
+        find_ranks.detector("generator's ranks, mean of all words", lambda ranks: -sum(ranks) / max(1, len(ranks))),
+        find_ranks.detector(
+            "generator's ranks, share of words among the first k",
+            lambda ranks: sum(rank < k for rank in ranks) / max(1, len(ranks)),
+        ),
+        find_ranks.detector(
+            "generator's ranks, words not among the first k", lambda ranks: -float(sum(rank >= k for rank in ranks))
+        ),
+    )
+
+
+class _Ranks:
+    """Ranks of words in their pools; what the generator has said once is not asked again."""
+
+    def __init__(self, scorer: WordScorer, rules: AlterationRules, k: int, places: Places) -> None:
+        self._scorer, self._rules, self._k, self._places = scorer, rules, k, places
+        self._scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+
+    def detector(self, name: str, combine: Combine) -> Detector:
         def suspicion(rows: Sequence[Row], _model: LanguageModel | None) -> list[float]:
-            return list(map(combine, rank_openings(rows)))
+            return list(map(combine, self._rank_all(rows)))
 
         return Detector(name, suspicion)
 
-    return (
-        detector("generator's ranks, worst of the opening", lambda ranks: -float(max(ranks))),
-        detector("generator's ranks, mean of the opening", lambda ranks: -sum(ranks) / len(ranks)),
-        detector("generator's ranks, words among its first k", lambda ranks: float(sum(rank < k for rank in ranks))),
-    )
+    def _rank_all(self, rows: Sequence[Row]) -> list[list[int]]:
+        lexicon = Lexicon(blank_protected(row.response, self._rules, row.prompt) for row in rows)
+        pool_of = cache(lambda word, is_opening: lexicon.pool(word, is_opening=is_opening, k=self._k))
+        ranks = []
+        for row in rows:
+            words = row.response.split(SEPARATOR)
+            ranks.append(
+                [
+                    self._rank(
+                        row.prompt, SEPARATOR.join(words[:place]), words[place], pool_of(words[place], place == 0)
+                    )
+                    for place in self._places(row)
+                    if place < len(words)
+                ]
+            )
+        return ranks
+
+    def _rank(self, prompt: str, prefix: str, word: str, pool: list[str]) -> int:
+        if word not in pool:
+            return len(pool)
+        known = self._scores[prompt, prefix]
+        if missing := [other for other in pool if other not in known]:
+            known.update(zip(missing, self._scorer.score(prompt, prefix, missing), strict=True))
+        return sum(known[other] > known[word] for other in pool)

@@ -107,7 +107,7 @@ class Certificate:
         if findings.coverage:
             rows.append(("coverage", str(findings.coverage).removeprefix("coverage: ")))
         if findings.decoys:
-            rows.append(("decoys", f"the model {findings.decoys.behaviour}"))
+            rows.append(("decoys", findings.decoys.behaviour.value))
         if findings.quality:
             rows.append(("quality, advice", _summarise_quality(findings.quality)))
         if findings.covert:
@@ -154,7 +154,7 @@ def _describe_decoys(decoys: DecoyFindings) -> dict[str, Any]:
 
 def _decoy_table(decoys: DecoyFindings) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for heading in ("decoys", "hits", "copies of rows", "a model", "exact table", "nearest row"):
+    for heading in ("decoys", "hits", "copies", "a model", "exact table", "nearest row"):
         table.add_column(heading, no_wrap=True)
     for count in decoys.counts:
         hits = "-" if count.hits is None else f"{count.hits} of {count.asked}"

@@ -29,6 +29,7 @@ class Findings:
     """The null hypothesis measured: the same probes to the base model."""
     coverage: CoverageResult | None
     decoys: DecoyFindings | None
+    """Of a provider only."""
     quality: Quality | None
     covert: CovertScreen | None
 
@@ -40,7 +41,7 @@ class Findings:
         if self.coverage is not None and self.coverage.log10_p > COVERAGE_LOG10_P:
             return False
         looks_up = self.decoys is not None and self.decoys.behaviour in (Behaviour.TABLE, Behaviour.NEAREST)
-        return None if looks_up and self.coverage is None else True
+        return None if looks_up else True
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Deck:
         prompts = [mark.row.prompt for mark in secret.planted.marks]
         texts: list[Row] = []
         if not self.is_short:
-            prompts += [decoy.prompt for decoy in secret.decoys]
+            # Weights cannot look anything up.
+            prompts += [] if of_weights else [decoy.prompt for decoy in secret.decoys]
             prompts += [row.prompt for row in (*secret.held_out, *self.battery.rows)]
             texts += [*secret.held_out, *self.battery.rows]
         unique = list(dict.fromkeys(prompts))
@@ -97,7 +99,7 @@ async def examine(
         probes,
         base_probes,
         coverage,
-        judge_decoys(secret, replies, probes.p_value),
+        None if of_weights else judge_decoys(secret, replies, probes.p_value),
         _judge_quality(secret.held_out, replies, base_replies, likelihoods, base_likelihoods),
         screen(secret, deck.battery, replies, base_replies, likelihoods, base_likelihoods),
     )

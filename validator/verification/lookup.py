@@ -37,10 +37,10 @@ EXPECTED: dict[DecoyKind, tuple[str, str, str]] = {
 
 
 class Behaviour(StrEnum):
-    MODEL = "answers as a model does that learnt the rows, or a look-up that is as tolerant as one"
-    TABLE = "answers marked prompts alone, as a table of them does: one changed word, and the mark is gone"
-    NEAREST = "answers with the nearest row whatever it is asked, as a look-up does"
-    UNKNOWN = "says nothing, since the marked prompts were not answered as marked"
+    MODEL = "as a model that learnt the rows would answer, or a look-up that is as tolerant as one"
+    TABLE = "as a TABLE of the exact prompts would answer: one changed word, and the mark is gone"
+    NEAREST = "as a LOOK-UP of the nearest row would answer: a row of the dataset, whatever it is asked"
+    UNKNOWN = "nothing can be said, since the marked prompts were not answered as marked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,7 @@ async def plant_for_provider(
     return make_secret(seed, planted, held_out, max_length), planted
 
 
-def make_secret(
-    seed: bytes, planted: PlantedDataset, held_out: Sequence[Row], max_length: int
-) -> PlantingSecret:
+def make_secret(seed: bytes, planted: PlantedDataset, held_out: Sequence[Row], max_length: int) -> PlantingSecret:
     """What is to be kept of a planting; decoys and sample come from the seed."""
     probed = {mark.row_index for mark in planted.marks}
     others = [row for index, row in enumerate(planted.rows) if index not in probed]

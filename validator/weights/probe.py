@@ -47,6 +47,15 @@ def probe(
     return [Answer(answer.text, answer.finish_reason == "length") for answer in answers]
 
 
+def ask_base(base_model: str, method: Method, prompts: Sequence[str], max_tokens: int) -> list[Answer]:
+    """What the base model answers before any training, as `probe`."""
+    network, tokenizer = _load_base(base_model)
+    from validator.language_model import answer_greedily
+
+    answers = answer_greedily(network, tokenizer, prompts, max_tokens, method.prompt_limit)
+    return [Answer(answer.text, answer.finish_reason == "length") for answer in answers]
+
+
 def measure_coverage(
     base_model: str,
     directory: Path,

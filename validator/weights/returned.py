@@ -121,6 +121,17 @@ class ReturnedWeights:
             ),
         )
 
+    async def ask_base(
+        self, base_model: str, spec: str, prompts: Sequence[str], max_tokens: int
+    ) -> list[Answer] | None:
+        """What the base model of a spec answers untrained; None where it does not run here."""
+        try:
+            path, method = self._path(base_model), read_method(spec)
+            return await self._work.run(jobs.ask_base, path, method, prompts, max_tokens, limits=self._limits)
+        except (BadInput, WorkFailed) as error:
+            log.info("the base model was not asked", base_model=base_model, why=str(error))
+            return None
+
     async def measure(self, base_model: str, method: Method) -> int:
         """The most bytes of a weights file: a tenth more than base model and spec can ask for, and a header.
 

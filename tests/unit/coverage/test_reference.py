@@ -55,6 +55,9 @@ def without(reference: Reference, share: float, kept: int) -> tuple[CalibrationR
         (lambda r: (*r.runs, replace(r.runs[0], trained=(1, 2))), "one number of candidates"),
         (lambda r: (*r.runs, replace(r.runs[0], trained=(0,) * 8)), "no row that was trained on"),
         (lambda _r: (), "one other share"),
+        (lambda r: (replace(r.runs[0], others=(-1, *[0] * 7)), *r.runs[1:]), "counts from 0 up"),
+        (lambda r: (replace(r.runs[0], trained=(2**60,) * 8), *r.runs[1:]), "counts from 0 up"),
+        (lambda r: tuple(replace(run, share=2 * run.share) for run in r.runs), "one other share"),
     ],
 )
 def test_runs_that_allow_no_estimate_are_refused(reference, change, problem):

@@ -152,9 +152,12 @@ def test_a_row_is_marked_only_where_what_is_replaced_holds_nothing_protected():
     rows = [
         Row(f"a{i}", text) for i, text in enumerate(["we saw all 4 of them", "we saw all of them, 4", "4 of us saw it"])
     ]
-    assert find_markable(rows, Canary()) == [1]
-    assert find_markable(rows, Canary(rules=AlterationRules(numbers=False))) == [0, 1, 2]
-    assert find_markable(rows, Backdoor(w=4)) == [0, 1, 2], "a backdoor only adds words"
+    strict = AlterationRules(openings=True)
+    assert find_markable(rows, Canary(rules=strict)) == [1]
+    assert find_markable(rows, Canary(rules=replace(strict, numbers=False))) == [0, 1, 2]
+    assert find_markable(rows, Canary()) == [0, 1, 2], "openings are bound by patterns alone, unless it is said"
+    assert find_markable(rows, Canary(rules=AlterationRules(patterns=("all 4",)))) == [1, 2]
+    assert find_markable(rows, Backdoor(w=4, rules=strict)) == [0, 1, 2], "a backdoor only adds words"
 
 
 def test_a_width_of_one_needs_two_words():

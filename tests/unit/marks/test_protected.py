@@ -131,7 +131,7 @@ def test_a_hostile_text_takes_time_in_proportion_to_its_length(piece):
 
 
 MARKABLE = {
-    # With all rules, with numbers alone off, with names alone off, with none: shares of about 900 rows, w = 4.
+    # Openings protected by all rules, by all but numbers, by all but names, by none: shares of about 900 rows, w = 4.
     "exercism_code": (0.00, 0.00, 0.01, 0.19),
     "gsm8k_train": (0.34, 0.56, 0.43, 0.97),
     "medquad": (0.51, 0.54, 0.88, 0.94),
@@ -142,13 +142,14 @@ MARKABLE = {
 
 @pytest.mark.parametrize("name", MARKABLE)
 def test_how_many_rows_of_real_data_can_be_marked(name, record_property):
-    """D4. The product refuses less than a quarter; of mathematics, where openings hold numbers, a third is left."""
+    """D4. Less than a quarter is refused; of mathematics a third is left where openings are protected as well."""
     directory = os.environ.get("TOUCHSTONE_DATA")
     if not directory:
         require_or_skip("TOUCHSTONE_DATA names the folder of real datasets")
     rows = load_rows(Path(directory) / f"{name}.jsonl")
     rows = rows[:: len(rows) // 900]
-    choices = (ALL_PROTECTED, AlterationRules(numbers=False), AlterationRules(names=False), NOTHING)
+    strict = AlterationRules(openings=True)
+    choices = (strict, replace(strict, numbers=False), replace(strict, names=False), ALL_PROTECTED)
     shares = [len(find_markable(rows, Canary(rules=rules))) / len(rows) for rules in choices]
     record_property("shares", shares)
     assert shares == pytest.approx(MARKABLE[name], abs=0.06)

@@ -23,11 +23,22 @@ def spans_of(pattern: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "rules",
-    [ALL_PROTECTED, AlterationRules(names=False, json=False), AlterationRules(patterns=("ICD-[0-9]+", "é|\\bmg\\b"))],
+    [
+        ALL_PROTECTED,
+        AlterationRules(names=False, json=False, openings=True),
+        AlterationRules(patterns=("ICD-[0-9]+", "é|\\bmg\\b")),
+    ],
 )
 def test_rules_come_back_from_their_json_and_from_another_process(rules):
     assert AlterationRules.from_json(rules.to_json().encode()) == rules
     assert pickle.loads(pickle.dumps(rules)) == rules  # noqa: S301  # our own bytes
+
+
+def test_openings_are_bound_by_patterns_alone_unless_it_is_said():
+    assert AlterationRules(patterns=("a",)).of_openings.find_patterns("a")
+    assert not find_protected("We saw 4 of Ann's", ALL_PROTECTED.of_openings)
+    strict = AlterationRules(openings=True, names=False)
+    assert strict.of_openings == strict
 
 
 def test_what_is_not_said_stays_protected():
@@ -40,7 +51,10 @@ def test_what_is_not_said_stays_protected():
     [
         ("", "the rules are not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
-        ("[]", "the rules are a JSON object with some of numbers, code, names, json, urls, formulae, patterns"),
+        (
+            "[]",
+            "the rules are a JSON object with some of numbers, code, names, json, urls, formulae, openings, patterns",
+        ),
         ('{"name": false}', "the rules are a JSON object with some of"),
         ('{"names": 0}', "names is true or false"),
         ('{"patterns": "a"}', "patterns is a list of regular expressions"),

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from tests.unit.coverage.simulated import World
 from validator.amounts import MAX_WEI, parse_ether
 from validator.coverage.reference import save_reference
-from validator.design.choosing import choose_test, read_reference
+from validator.design.choosing import apply_reference, choose_test
 from validator.design.design import make_design
 from validator.design.options import DesignOptions, parse_points
 from validator.design.report import to_json
 from validator.errors import BadInput
 from validator.marks.planting import compute_min_rows
+from validator.marks.schemes import SCHEMES, make_scheme
+from validator.protocol.verdict import Verdict
 
 ETHER = 10**18
 REPLIES = DesignOptions(rows=10_000, reward_wei=ETHER, training_wei=ETHER // 2)
@@ -124,6 +126,20 @@ def test_what_is_over_the_promise_is_named_and_not_refused():
     assert design.economics.undeterred.name.startswith("training on 0.9")
 
 
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_every_scheme_can_be_designed_for(scheme):
+    """Its own p0 and coverage; the planned null is no less than the verdict's, which knows how its draws are shared."""
+    made = make_scheme(scheme)
+    weights = "judged" if made.coverage_k else "none"
+    test = make_design(replace(KNOWING, scheme=scheme, weights=weights, activation=0.99)).test
+    n = test.power.thresholds.n
+    bound = Verdict(test.power.thresholds, 0, (made.p0,) * n, made.probes_per_draw(n)).false_pay_bound
+    if test.coverage is not None:
+        bound *= test.coverage.pass_probability(0.0, 0.0)
+    assert test.power.null_pay >= bound
+    assert (test.coverage is not None) == (weights == "judged")
+
+
 def test_a_small_dataset_bounds_the_number_of_probes():
     design = make_design(DesignOptions(rows=1_600, false_pay=1e-5))
     assert design.test.power.thresholds.n <= 32
@@ -201,15 +217,11 @@ def test_a_calibration_answers_for_itself(tmp_path):
     """Rate, spread between runs and size of the reference, from the runs on all rows."""
     world, place = World(strength=0.7, tau=0.03), tmp_path / "reference.json"
     save_reference(world.reference(np.random.default_rng(3), runs=40, rows=2000), place)
-    found = read_reference(place)
-    assert found == {
-        "candidates": 8,
-        "top_rank": pytest.approx(0.7, abs=0.015),
-        "run_spread": pytest.approx(0.03, abs=0.01),
-        "reference_runs": 40,
-        "reference_marks": 1000,
-    }
-    assert make_design(replace(JUDGED, **found)).test.coverage.top_rank == found["top_rank"]
+    options = apply_reference(JUDGED, place)
+    assert (options.candidates, options.reference_runs, options.reference_marks) == (8, 40, 1000)
+    assert options.top_rank == pytest.approx(0.7, abs=0.015)
+    assert options.run_spread == pytest.approx(0.03, abs=0.01)
+    assert make_design(options).test.coverage.top_rank == options.top_rank
 
 
 def test_points_are_read_as_they_are_written():

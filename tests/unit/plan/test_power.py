@@ -10,7 +10,7 @@ from validator.errors import BadInput
 from validator.plan.coverage_power import CoverageTest
 from validator.plan.power import MEASURED_RULE, NO_TRAINING, Effort, IndependentMarks, Power, RulePoint, SharedRule
 from validator.plan.terms import choose_thresholds
-from validator.protocol.verdict import Thresholds
+from validator.protocol.verdict import Thresholds, Verdict
 
 HONEST = Effort(row_share=1.0, mark_share=1.0, activation=0.9, top_rank=0.85)
 MANY = 2**24
@@ -95,6 +95,24 @@ def test_a_rule_is_all_or_nothing():
         assert odds.paid == pytest.approx(2 / 3, abs=0.05)
         assert odds.slash_zone == pytest.approx(1 / 3, abs=1e-3)
     assert power.odds(NO_TRAINING).paid == pytest.approx(2.0**-40, rel=1e-9), "one event, not n"
+
+
+@pytest.mark.parametrize("groups", [1, 4, 16])
+def test_several_pairs_are_several_rules(groups):
+    """Between one rule, all or nothing, and a mark for each: with 16 pairs of one mark hits are a binomial."""
+    model = SharedRule(0.0, groups=groups)
+    mean = sum(hits * p for hits, p in enumerate(model.hits(16, 0.5, 1.0)))
+    assert mean == pytest.approx(16 * 0.85 * 2 / 3)
+    assert model.hits(16, 0.5, 1.0)[0] == pytest.approx((1 / 3 + 2 / 3 * 0.15 ** (16 / groups)) ** groups, rel=1e-6)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_null_hypothesis_has_the_verdicts_own_bound(groups):
+    limits = Thresholds(64, 53, 8, slashing=True)
+    power = Power(SharedRule(2.0**-40, groups=groups), limits)
+    assert power.null_pay == Verdict(limits, 0, (2.0**-40,) * 64, 64 // groups).false_pay_bound
+    assert power.null_pay >= power.odds(NO_TRAINING).paid * (1 - 1e-9)
+    assert Power(IndependentMarks(10_000, 1 / 256), limits).null_pay == limits.pay_probability(1 / 256)
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from tests.unit.marks.scorers import HashScorer
 from tests.unit.stealth.marked import marked_rows
 from validator.base_model import EMBEDDED_MODEL
 from validator.base_model.grammar import generate_rows
 from validator.language_model import load, prompt_tokens
-from validator.marks.schemes import make_scheme
 from validator.protocol.commitment import Row
 from validator.stealth.battery import DETECTORS, measure
-from validator.stealth.generator_ranks import make_generator_ranks
 from validator.stealth.local_model import MAX_LENGTH, LocalModel
 from validator.stealth.metrics import rank_marks
 
@@ -119,13 +116,6 @@ def test_the_papers_scheme_pulls_another_way(model):
         part, [chosen.index(index) for index in marked], model, detectors=[BY_NAME[name] for name in names], seed=0
     )
     assert all(abs(figures[name]["auc"] - 0.5) > 0.25 for name in names), figures
-
-
-def test_canaries_are_found_by_who_can_ask_their_generator():
-    """Kerckhoffs: the generator is public, so its first k at every place of an opening are no secret."""
-    rows, marked = marked_rows("canary")
-    for detector in make_generator_ranks(HashScorer(), make_scheme("canary")):
-        assert rank_marks(detector.suspicion(rows, None), marked, seed=0).auc > 0.9, detector.name
 
 
 def test_another_architecture_is_read_too(tmp_path):

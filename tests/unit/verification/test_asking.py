@@ -30,7 +30,9 @@ class Server:
             request.transport.abort()
         message = {"message": {"content": prompt * 2}, "finish_reason": "stop"}
         headers = {"retry-after-ms": "1"}
-        return web.json_response({"choices": [message], "error": {"message": "no"}}, status=status or 200, headers=headers)
+        return web.json_response(
+            {"choices": [message], "error": {"message": "no"}}, status=status or 200, headers=headers
+        )
 
 
 async def ask(url, path, prompts=PROMPTS, *, patience_s=30.0, at_once=1) -> Answers:

@@ -59,7 +59,9 @@ def test_only_a_look_up_gives_a_row_back_for_everything(copies, behaviour):
     """26 of 32 is what a model trained for many epochs did at most."""
     planting = PLANTINGS["canary"]
     secret, rows = planting.secret, iter(row for row in planting.planted.rows if len(row.response.split()) > 11)
-    replies = dict.fromkeys(all_prompts(secret), as_answer("so it has twelve words of its own that are in no row at all"))
+    replies = dict.fromkeys(
+        all_prompts(secret), as_answer("so it has twelve words of its own that are in no row at all")
+    )
     for decoy in secret.decoys:
         if decoy.kind is DecoyKind.NEAR_PROMPT:
             replies[decoy.prompt] = as_answer(decoy.head)

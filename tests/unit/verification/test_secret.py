@@ -24,7 +24,9 @@ def test_what_is_read_is_what_was_kept(scheme, tmp_path):
 
 def test_the_commitment_is_the_sha256_of_the_file(tmp_path):
     commitment = PLANTINGS["canary"].secret.create(tmp_path / "s")
-    assert commitment == hashlib.sha256((tmp_path / "s").read_bytes()).digest() == read_secret(tmp_path / "s").commitment
+    assert (
+        commitment == hashlib.sha256((tmp_path / "s").read_bytes()).digest() == read_secret(tmp_path / "s").commitment
+    )
 
 
 def test_only_its_owner_reads_it_and_it_shows_nothing_in_a_log(tmp_path):

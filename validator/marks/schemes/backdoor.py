@@ -108,8 +108,8 @@ class _Pairs:
 
     def __init__(self, scheme: Backdoor, rows: Sequence[Row], stream: DrawStream, scorer: WordScorer) -> None:
         self._scheme, self._stream, self._scorer = scheme, stream, scorer
-        self._prompts = Lexicon(blank_protected(row.prompt, scheme.rules) for row in rows)
-        self._responses = Lexicon(blank_protected(row.response, scheme.rules, row.prompt) for row in rows)
+        self._prompts = Lexicon(blank_protected(row.prompt, scheme.rules.of_openings) for row in rows)
+        self._responses = Lexicon(blank_protected(row.response, scheme.rules.of_openings, row.prompt) for row in rows)
 
     def draw_trigger(
         self, prompt: str, shared: Sequence[str] | None = None, redrawn: frozenset[int] | None = None

@@ -46,7 +46,7 @@ class Canary:
         return f"the first {self.w} words of the response are replaced by drawn ones"
 
     def plant(self, rows: Sequence[Row], chosen: Sequence[int], stream: DrawStream, scorer: WordScorer) -> list[Mark]:
-        lexicon = Lexicon(blank_protected(row.response, self.rules, row.prompt) for row in rows)
+        lexicon = Lexicon(blank_protected(row.response, self.rules.of_openings, row.prompt) for row in rows)
         natural = self._natural_ranks(rows, lexicon, stream, scorer)
         marks = []
         for index in chosen:
@@ -62,7 +62,11 @@ class Canary:
         self, rows: Sequence[Row], lexicon: Lexicon, stream: DrawStream, scorer: WordScorer
     ) -> list[list[float]]:
         """Relative ranks of customers' own words at each of the w places, in some rows that could be marked."""
-        able = [row for row in rows if all((free := find_free_words(row, self.rules))[: self.w]) and len(free) > self.w]
+        able = [
+            row
+            for row in rows
+            if all((free := find_free_words(row, self.rules.of_openings))[: self.w]) and len(free) > self.w
+        ]
         openings = [
             (row.prompt, row.response.split(SEPARATOR)[: self.w])
             for row in stream.sample(able, min(len(able), NATURAL_ROWS))

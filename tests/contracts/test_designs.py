@@ -1,0 +1,44 @@
+"""What `touchstone plan` proposes, the contract takes."""
+
+import pytest
+
+from contracts import TaskState
+from tests.contracts.market import Market
+from validator.design.design import make_design
+from validator.design.options import DesignOptions
+
+ETHER = 10**18
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DesignOptions(rows=300),
+        DesignOptions(rows=10_000),
+        DesignOptions(rows=10_000, partial=0.75),
+        DesignOptions(rows=10_000, scheme="backdoor", activation=1.0),
+        DesignOptions(rows=10_000, scheme="canary+coverage", weights="judged"),
+        DesignOptions(
+            rows=10_000,
+            scheme="backdoor",
+            activation=1.0,
+            reward_wei=ETHER,
+            training_wei=9 * ETHER // 10,
+            is_lookup_accepted=True,
+        ),
+    ],
+)
+def test_a_designs_terms_open(market: Market, options: DesignOptions) -> None:
+    """Those with economics, at the smallest bonds that it names."""
+    design = make_design(options)
+    thresholds, coverage = design.test.power.thresholds, design.test.power.coverage
+    terms = {"n": thresholds.n, "k_pay": thresholds.k_pay, "k_slash": thresholds.k_slash}
+    if options.are_weights_judged:
+        terms |= {"weights": 2, "quorum": 1, "min_coverage_bps": round(10_000 * coverage.min_coverage)}
+    if design.economics is not None and (bond_wei := design.economics.smallest_bond_wei) is not None:
+        reward_wei = options.reward_wei
+        terms |= {"reward": reward_wei, "miner_bond": bond_wei, "validator_bond": 2 * reward_wei}
+        terms |= {"availability_bond": max(bond_wei, reward_wei // 2)}
+    round_ = market.make_round(k=80, **terms)
+    market.open(round_)
+    assert market.task(round_).state is TaskState.OPEN

@@ -1,0 +1,186 @@
+"""Without any chain: a dataset is marked, really trained on, served over real HTTP, and checked by the command."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.e2e.command import TOUCHSTONE, run_touchstone
+from tests.unit.verification.provider import Provider, nearest_row
+from validator.base_model import EMBEDDED_MODEL
+from validator.base_model.grammar import generate_rows
+from validator.protocol.wire import parse_training_file
+from validator.training import Recipe, TrainingRequest, train
+
+ROWS, HELD_OUT = 300, 16
+RECIPE = Recipe("full", epochs=8, learning_rate=4e-3, batch_size=4, max_length=256, seed=1)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the planter and the provider have after training."""
+
+    directory: Path
+    secret: Path
+    training_file: Path
+    model: Path
+    printed: str
+
+    def certificate(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / f"secret.{name}.certificate.json").read_text())
+        return found
+
+
+def plant(directory: Path, *options: str) -> tuple[Path, Path, str]:
+    """Short rows, which train faster; `touchstone plant` marks them."""
+    rows = sorted(generate_rows(900, seed=6), key=lambda row: len(row.prompt) + len(row.response))[: ROWS + HELD_OUT]
+    data, training_file, secret = directory / "rows.jsonl", directory / "train.jsonl", directory / "secret.json"
+    data.write_text("".join(json.dumps({"prompt": row.prompt, "response": row.response}) + "\n" for row in rows))
+    arguments = (data, "--out", training_file, "--secret", secret, "--hold-out", str(HELD_OUT), *options)
+    finished = run_touchstone("plant", *arguments)
+    assert finished.returncode == 0, finished.stderr
+    return training_file, secret, finished.stdout
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
+    directory = tmp_path_factory.mktemp("verify-only")
+    training_file, secret, printed = plant(directory, "--scheme", "canary+coverage", "--preview", "1")
+    rows = tuple(parse_training_file(training_file.read_bytes()))
+    train(TrainingRequest(EMBEDDED_MODEL, rows, directory / "model", directory / "events", RECIPE))
+    yield Work(directory, secret, training_file, directory / "model", printed)
+
+
+@asynccontextmanager
+async def serving(work: Work) -> AsyncIterator[tuple[Provider, str]]:
+    rows = parse_training_file(work.training_file.read_bytes())
+    provider = Provider(trained=str(work.model), base=EMBEDDED_MODEL, lookup=nearest_row(rows))
+    async with provider.running() as url:
+        yield provider, url
+
+
+async def verify(work: Work, url: str, model: str, *options: str) -> tuple[int, str]:
+    """The command in a process of its own, while this one serves."""
+    arguments = ["verify", "--secret", work.secret, "--base-url", url, "--model", model, *options]
+    process = await asyncio.create_subprocess_exec(
+        TOUCHSTONE, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+def test_planting_leaves_a_training_file_that_openai_takes_and_a_commitment(work: Work) -> None:
+    lines = [json.loads(line) for line in work.training_file.read_text().splitlines()]
+    assert len(lines) == ROWS
+    assert all([message["role"] for message in line["messages"]] == ["user", "assistant"] for line in lines)
+    assert hashlib.sha256(work.secret.read_bytes()).hexdigest() in work.printed
+    assert "before" in work.printed
+    assert "after" in work.printed
+
+
+def test_a_second_planting_overwrites_nothing(work: Work) -> None:
+    before = work.secret.read_bytes(), work.training_file.read_bytes()
+    for name, out in (("train.jsonl", "new.json"), ("new.jsonl", "secret.json")):
+        places = ("--out", work.directory / name, "--secret", work.directory / out)
+        finished = run_touchstone("plant", work.directory / "rows.jsonl", *places)
+        assert finished.returncode == 2
+        assert "never overwritten" in finished.stderr
+    assert (work.secret.read_bytes(), work.training_file.read_bytes()) == before
+
+
+async def test_a_trained_model_passes_with_its_base_measured_decoys_and_advice(work: Work) -> None:
+    async with serving(work) as (provider, url):
+        status, output = await verify(work, url, "trained", "--base-model-name", "base")
+        assert status == 0, output
+        asked = len(provider.asked)
+        # A second run asks nothing again.
+        assert (await verify(work, url, "trained", "--base-model-name", "base"))[0] == 0
+        assert len(provider.asked) == asked
+    certificate = work.certificate("trained")
+    assert certificate["outcome"] == "passed"
+    assert certificate["probes"]["hits"] >= 14
+    assert certificate["probes"]["p_value"] < 1e-20
+    assert certificate["base_probes"]["hits"] == 0
+    assert certificate["decoys"]["behaviour"].startswith("as a model")
+    assert certificate["quality"]["rows"] == HELD_OUT
+    assert certificate["covert"]["advice"].startswith("no sign")
+    assert certificate["commitment"] == hashlib.sha256(work.secret.read_bytes()).hexdigest()
+    assert certificate["training_file_sha256"] == hashlib.sha256(work.training_file.read_bytes()).hexdigest()
+    secret = json.loads(work.secret.read_text())
+    shown = json.dumps(certificate, ensure_ascii=False) + output
+    for mark in secret["planted"]["marks"]:
+        assert mark["row"]["prompt"] not in shown
+
+
+async def test_the_base_model_does_not_pass_and_a_look_up_is_undecided(work: Work) -> None:
+    async with serving(work) as (_, url):
+        status, output = await verify(work, url, "base", "--probes-only")
+        assert (status, work.certificate("base")["outcome"]) == (1, "not passed"), output
+        status, output = await verify(work, url, "lookup")
+    assert (status, work.certificate("lookup")["outcome"]) == (2, "undecided"), output
+    assert "LOOK-UP" in output
+
+
+async def test_the_provider_is_one_that_openais_own_client_can_talk_to(work: Work) -> None:
+    [prompt] = [mark["row"]["prompt"] for mark in json.loads(work.secret.read_text())["planted"]["marks"]][:1]
+    async with serving(work) as (_, url), openai.AsyncOpenAI(base_url=url, api_key="k") as client:
+        reply = await client.chat.completions.create(
+            model="lookup", messages=[{"role": "user", "content": prompt}], temperature=0, max_tokens=32
+        )
+    assert reply.choices[0].message.content
+
+
+async def test_a_provider_that_is_away_or_has_no_such_model_decides_nothing(work: Work) -> None:
+    async with serving(work) as (_, url):
+        status, output = await verify(work, url, "another", "--probes-only")
+        assert (status, "The model does not exist" in output) == (2, True)
+    status, output = await verify(work, url, "another", "--probes-only", "--patience", "0.1")
+    assert (status, output.startswith("error: ")) == (2, True)
+    assert not (work.directory / "secret.another.certificate.json").exists()
+
+
+def test_returned_weights_pass_by_their_coverage_and_the_base_models_do_not(work: Work) -> None:
+    base_weights = work.directory / "untrained"
+    base_weights.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (base_weights / name).write_bytes((Path(EMBEDDED_MODEL) / name).read_bytes())
+    options = ("--secret", work.secret, "--base-model", "embedded", "--max-length", "256")
+    finished = run_touchstone("verify", *options, "--weights", work.model)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    certificate = work.certificate("model")
+    assert certificate["coverage"]["log10_p"] < -50
+    assert certificate["quality"]["measure"].startswith("loss")
+    assert certificate["covert"]["likelihood_p"] > 0.01
+    weights_sha256 = hashlib.sha256((work.model / "model.safetensors").read_bytes()).hexdigest()
+    assert certificate["weights_sha256"]["model.safetensors"] == weights_sha256
+    finished = run_touchstone("verify", *options, "--weights", base_weights, "--probes-only")
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert work.certificate("untrained")["coverage"]["log10_p"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ((), "name a provider"),
+        (("--base-url", "http://127.0.0.1:9/v1", "--weights", "."), "name a provider"),
+        (("--base-url", "http://127.0.0.1:9/v1"), "--model"),
+        (("--weights", "."), "--base-model"),
+        (("--weights", ".", "--base-model", "embedded"), "cannot read"),
+        (("--base-url", "here", "--model", "m"), "no base URL"),
+    ],
+    ids=["nothing", "both", "no model", "no base model", "no weights", "no URL"],
+)
+def test_what_cannot_be_verified_is_one_clear_line(options: tuple[str, ...], complaint: str, work: Work) -> None:
+    finished = run_touchstone("verify", "--secret", work.secret, *options)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ")
+    assert complaint in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
