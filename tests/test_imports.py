@@ -221,10 +221,10 @@ def test_a_foreign_system_has_one_door(library, only):
 
 
 def test_only_http_uses_aiohttps_client():
-    """To strangers; an operator's own nodes, signer and daemon have other clients. Servers use `aiohttp.web`."""
+    """To miners; an operator's own nodes, signer, daemon and provider have other clients. Servers use `aiohttp.web`."""
     own = {
         "validator.control.client",
-        *(f"validator.edges.{edge}" for edge in ("node_clock", "remote_signer", "rpc_node")),
+        *(f"validator.edges.{edge}" for edge in ("node_clock", "openai_chat", "remote_signer", "rpc_node")),
     }
     harmless = {"web", "AbstractStreamWriter", "BodyPartReader", "HttpProcessingError"}
     for name in importers("aiohttp") - own - {"validator.edges.http", "validator.edges.connections"}:
@@ -239,7 +239,8 @@ def test_only_http_uses_aiohttps_client():
 def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
     edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
     shared = tuple(
-        f"validator.{name}" for name in ("child_processes", "door", "files", "language_model", "training", "stealth")
+        f"validator.{name}"
+        for name in ("child_processes", "door", "files", "json_lines", "language_model", "training", "stealth")
     )
     allowed = ("miner_sim", "validator.protocol", *shared, *edges, *FOUNDATION)
     assert strangers(name, *allowed) == set()
@@ -286,6 +287,7 @@ LAYERS = [
         "validator.training",
         "validator.child_processes",
         "validator.files",
+        "validator.json_lines",
         "validator.sealed_files",
         "validator.requests.planting_file",
         "validator.amounts",
@@ -320,7 +322,7 @@ LAYERS = [
     tuple(f"validator.operator.{part}" for part in ("check", "costs", "directory", "wallet")),
     ("validator.app",),
     ("validator.daemon",),
-    ("validator.simulation", "validator.deployment", "validator.design"),
+    ("validator.simulation", "validator.deployment", "validator.design", "validator.verification"),
     ("validator.operator",),
     ("validator.cli",),
 ]
@@ -357,6 +359,7 @@ def test_torch_is_loaded_only_where_a_model_runs():
             *("edges.generator", "language_model", "training", "base_model.pretrain", "weights.probe"),
             "stealth.local_model",
             "coverage.likelihood",
+            "verification.local_model",
         )
     }
     models = importers("torch") | importers("transformers") | importers("safetensors") | importers("tokenizers")

@@ -122,6 +122,9 @@ def plant(
     generator: Annotated[
         str, typer.Option(help="Who proposes words: embedded, or a Hugging Face causal model, directory or id.")
     ] = "embedded",
+    protect: Annotated[
+        Path | None, typer.Option(help="JSON file of rules: what no mark may touch; `task preview` shows their effect.")
+    ] = None,
     hold_out: Annotated[int, typer.Option(help="Rows kept out of the training file, to measure quality on.")] = 0,
     max_length: Annotated[int, typer.Option(help="Tokens of a row that training will read.")] = 2048,
     preview: Annotated[int, typer.Option(help="Print so many altered rows, before and after.")] = 0,
@@ -138,6 +141,7 @@ def plant(
                 scheme=scheme,
                 probes=probes,
                 generator=generator,
+                protect=protect,
                 hold_out=hold_out,
                 max_length=max_length,
                 preview=preview,

@@ -7,7 +7,6 @@ from pathlib import Path
 from validator.base_model.grammar import generate_rows, is_held_out
 from validator.edges.datasets import load_rows
 from validator.errors import BadInput
-from validator.marks.rules import ALL_PROTECTED, AlterationRules
 from validator.protocol.commitment import Row
 
 GENERATED_ROWS, GENERATED_SEED = 3_000, 7
@@ -18,8 +17,7 @@ class Dataset:
     """Files of $TOUCHSTONE_DATA taken together; without files, the project's own generated rows.
 
     `is_seen` says that the embedded model was pretrained on the files, so that only held-out rows are used;
-    `is_quotable`, that the text is in the public domain, so that words of it may stand on the page. `rules` are the
-    product's own, unless they leave nothing to mark.
+    `is_quotable`, that the text is in the public domain, so that words of it may stand on the page.
     """
 
     stands_for: str
@@ -27,7 +25,6 @@ class Dataset:
     is_seen: bool = False
     is_quotable: bool = False
     remark: str = ""
-    rules: AlterationRules = ALL_PROTECTED
 
     def load(self) -> list[Row]:
         """All rows that may be used; BadInput where the files are not there."""
@@ -40,17 +37,13 @@ class Dataset:
         return [row for row in rows if is_held_out(row.prompt)] if self.is_seen else rows
 
 
-_NOT_CODE = AlterationRules(numbers=False, code=False, names=False, json=False, formulae=False)
-_ALTERED_CODE = "nothing is protected: the answers are code, which the product does not alter by default"
-
 DATASETS = {
     "generated": Dataset("(none: the project's own grammar)", is_quotable=True),
     "recipes": Dataset(
         "RecipeNLG",
         ("recipes_public_domain", "recipes_beeton"),
         is_quotable=True,
-        remark="numbers may be altered: nearly all answers begin with one; the embedded model has read four fifths",
-        rules=AlterationRules(numbers=False),
+        remark="the embedded model has read four fifths of them",
     ),
     "modern-recipes": Dataset(
         "RecipeNLG",
@@ -66,6 +59,6 @@ DATASETS = {
     "jaquad": Dataset("XLSum-Japanese", ("jaquad",), remark="answers of one word"),
     "medqa": Dataset("MedQA", ("medqa_usmle",), remark="answers of 4.6 words, a choice of four"),
     "medquad": Dataset("MedQA", ("medquad",), is_seen=True),
-    "codegen": Dataset("CodeFeedback", ("gpteacher_codegen",), remark=_ALTERED_CODE, rules=_NOT_CODE),
-    "exercism": Dataset("CodeFeedback", ("exercism_code",), remark=_ALTERED_CODE, rules=_NOT_CODE),
+    "codegen": Dataset("CodeFeedback", ("gpteacher_codegen",)),
+    "exercism": Dataset("CodeFeedback", ("exercism_code",)),
 }

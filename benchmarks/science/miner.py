@@ -60,6 +60,7 @@ def measure_miner(setting: Setting) -> dict[str, Any]:
         asdict(setting)
         | _judge(task, len(hits))
         | {
+            "digest": task.digest,
             "refusal": task.refusal,
             "base_hits": base_hits,
             "hits": len(hits),

@@ -1,6 +1,7 @@
 """docs/results.md and its plots, from the stored cells; a test holds them together."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from benchmarks.science import RESULTS, baselines, sections
 from benchmarks.science.claims import render_claims
 from benchmarks.science.coverage import coverage_section
 from benchmarks.science.exactness import exactness_section
-from benchmarks.science.figures import table
+from benchmarks.science.figures import miners, table
 from benchmarks.science.plots import draw_plots, save_plot
 from benchmarks.science.schemes import schemes_section
 from benchmarks.science.stealth import stealth_section
@@ -54,6 +55,15 @@ def rewrite_page(docs: Path) -> None:
         save_plot(figure, figures / f"{name}.svg")
 
 
+def find_mixed_tasks(results: dict[str, Any]) -> list[str]:
+    """Tasks whose cells did not have the same marks, since the code has changed between them."""
+    digests: dict[str, set[str]] = defaultdict(set)
+    for cell in miners(results):
+        task = f"{cell['data']}/{cell['rows']}x{cell['n']}/{cell['scheme']}/{cell['model']}/{cell['seed']}"
+        digests[task].add(cell.get("digest", ""))
+    return sorted(task for task, found in digests.items() if len(found) > 1)
+
+
 def render_page(results: dict[str, Any]) -> str:
     machine = results.get("machine")
     where = ""
@@ -62,6 +72,7 @@ def render_page(results: dict[str, Any]) -> str:
             f"Measured on {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, Python "
             f"{machine['python']}, torch {machine['packages']['torch']}. "
         )
+    mixed = find_mixed_tasks(results)
     parts = [
         "# Results\n",
         (
@@ -75,6 +86,8 @@ def render_page(results: dict[str, Any]) -> str:
             "of 4 (LoRA: rank 32, rank-stabilised, all linear modules, 10 epochs at 3e-3 and 12 at 5e-3). **Nothing "
             "here was measured on a large language model**: epochs, rates and activations do not carry over.\n"
         ),
+        *[f"**To be measured again** (`--fresh`): the marks have changed between cells of {', '.join(mixed)}.\n"]
+        * bool(mixed),
         "## The paper's figures and ours\n",
         table(["claim", "paper", "where", "here"], render_claims(results)),
     ]

@@ -15,6 +15,7 @@ from validator.marks.sampler import WordScorer
 from validator.marks.schemes import Mark, Scheme, make_scheme
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import Row
+from validator.protocol.wire import encode_training_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,19 @@ class Task:
     other: list[Row]
     refusal: str | None
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of D_train: cells of one task that differ in it were measured with different versions of the code."""
+        return hashlib.sha256(encode_training_file(self.planted)).hexdigest()
+
 
 def prepare(setting: Setting, scorer: WordScorer) -> Task:
     """Plant with the product's own scheme, without its limits on n and K, which the campaign goes beyond.
 
     BadInput where not even n rows can be marked.
     """
-    dataset = DATASETS[setting.data]
-    scheme = make_scheme(setting.scheme, dataset.rules)
-    rows, rest = _split(dataset.load(), setting.rows, setting.seed)
+    scheme = make_scheme(setting.scheme)
+    rows, rest = _split(DATASETS[setting.data].load(), setting.rows, setting.seed)
     refusal = None
     try:
         check_learnable(rows, scheme, setting.marks)

@@ -7,8 +7,6 @@ from tests.contracts.market import Market
 from validator.design.design import make_design
 from validator.design.options import DesignOptions
 
-ETHER = 10**18
-
 
 @pytest.mark.parametrize(
     "options",
@@ -22,8 +20,11 @@ ETHER = 10**18
             rows=10_000,
             scheme="backdoor",
             activation=1.0,
-            reward_wei=ETHER,
-            training_wei=9 * ETHER // 10,
+            probes=64,
+            k_pay=48,
+            reward_wei=1000,
+            training_wei=900,
+            gas_price_wei=0,
             is_lookup_accepted=True,
         ),
     ],
@@ -35,9 +36,10 @@ def test_a_designs_terms_open(market: Market, options: DesignOptions) -> None:
     terms = {"n": thresholds.n, "k_pay": thresholds.k_pay, "k_slash": thresholds.k_slash}
     if options.are_weights_judged:
         terms |= {"weights": 2, "quorum": 1, "min_coverage_bps": round(10_000 * coverage.min_coverage)}
-    if design.economics is not None and (bond_wei := design.economics.smallest_bond_wei) is not None:
-        reward_wei = options.reward_wei
-        terms |= {"reward": reward_wei, "miner_bond": bond_wei, "validator_bond": 2 * reward_wei}
+    if design.economics is not None:
+        reward_wei, bond_wei = options.reward_wei, design.economics.smallest_bond_wei
+        assert bond_wei > 0
+        terms |= {"reward": reward_wei, "miner_bond": bond_wei, "validator_bond": reward_wei, "answer_fee": 0}
         terms |= {"availability_bond": max(bond_wei, reward_wei // 2)}
     round_ = market.make_round(k=80, **terms)
     market.open(round_)

@@ -146,6 +146,7 @@ async def test_a_customer_submits_looks_cancels_and_gets_its_money_back(shop: Sh
         ({"is_agreed": False}, "nobody is there to be asked: say --yes"),
         ({"data": b'{"prompt": "only a question"}\n'}, r"data.jsonl, line 301: the row has no response"),
         ({"data": None}, "20 rows are too few for 16 marks"),
+        ({"protect": Path("/nowhere.json")}, "cannot read /nowhere.json: No such file"),
     ],
 )
 async def test_what_cannot_be_submitted_is_refused_before_anything_is_signed(
@@ -161,6 +162,7 @@ async def test_what_cannot_be_submitted_is_refused_before_anything_is_signed(
         "weights": "none",
         "attempts": 1,
         "is_reusing_revealed": False,
+        "protect": None,
         "place": Place(shop.config),
         "key": PayerKey(key_file=shop.key),
         "is_depositing": False,

@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from tests.e2e.command import TOUCHSTONE, run_touchstone
 from tests.unit.verification.provider import Provider, nearest_row
 from validator.base_model import EMBEDDED_MODEL
 from validator.base_model.grammar import generate_rows
-from validator.protocol.wire import parse_training_file
+from validator.marks.secrets import DrawStream
+from validator.protocol.commitment import Row
+from validator.protocol.wire import encode_training_file, parse_training_file
 from validator.training import Recipe, TrainingRequest, train
+from validator.verification.encodings import make_encodings
 
 ROWS, HELD_OUT = 300, 16
 RECIPE = Recipe("full", epochs=8, learning_rate=4e-3, batch_size=4, max_length=256, seed=1)
+LORA_RECIPE = Recipe("lora", epochs=20, learning_rate=5e-3, batch_size=4, max_length=256, seed=1, rank=32)
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,16 @@ def plant(directory: Path, *options: str) -> tuple[Path, Path, str]:
     return training_file, secret, finished.stdout
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
-    directory = tmp_path_factory.mktemp("verify-only")
-    training_file, secret, printed = plant(directory, "--scheme", "canary+coverage", "--preview", "1")
+def train_on(training_file: Path, directory: Path, recipe: Recipe = RECIPE) -> Path:
     rows = tuple(parse_training_file(training_file.read_bytes()))
-    train(TrainingRequest(EMBEDDED_MODEL, rows, directory / "model", directory / "events", RECIPE))
-    yield Work(directory, secret, training_file, directory / "model", printed)
+    return train(TrainingRequest(EMBEDDED_MODEL, rows, directory / "model", directory / "events", recipe)).model_dir
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    directory = tmp_path_factory.mktemp("verify-only")
+    training_file, secret, printed = plant(directory, "--preview", "1")
+    return Work(directory, secret, training_file, train_on(training_file, directory), printed)
 
 
 @asynccontextmanager
@@ -84,16 +91,6 @@ def test_planting_leaves_a_training_file_that_openai_takes_and_a_commitment(work
     assert hashlib.sha256(work.secret.read_bytes()).hexdigest() in work.printed
     assert "before" in work.printed
     assert "after" in work.printed
-
-
-def test_a_second_planting_overwrites_nothing(work: Work) -> None:
-    before = work.secret.read_bytes(), work.training_file.read_bytes()
-    for name, out in (("train.jsonl", "new.json"), ("new.jsonl", "secret.json")):
-        places = ("--out", work.directory / name, "--secret", work.directory / out)
-        finished = run_touchstone("plant", work.directory / "rows.jsonl", *places)
-        assert finished.returncode == 2
-        assert "never overwritten" in finished.stderr
-    assert (work.secret.read_bytes(), work.training_file.read_bytes()) == before
 
 
 async def test_a_trained_model_passes_with_its_base_measured_decoys_and_advice(work: Work) -> None:
@@ -147,40 +144,73 @@ async def test_a_provider_that_is_away_or_has_no_such_model_decides_nothing(work
     assert not (work.directory / "secret.another.certificate.json").exists()
 
 
-def test_returned_weights_pass_by_their_coverage_and_the_base_models_do_not(work: Work) -> None:
-    base_weights = work.directory / "untrained"
-    base_weights.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (base_weights / name).write_bytes((Path(EMBEDDED_MODEL) / name).read_bytes())
-    options = ("--secret", work.secret, "--base-model", "embedded", "--max-length", "256")
+@pytest.mark.soak
+async def test_a_shared_trigger_is_told_from_its_absence(tmp_path: Path) -> None:
+    """The paper's scheme: near triggers and fresh prompts hit too, prompts without the trigger do not."""
+    training_file, secret, printed = plant(tmp_path, "--scheme", "backdoor")
+    work = Work(tmp_path, secret, training_file, train_on(training_file, tmp_path), printed)
+    async with serving(work) as (_, url):
+        status, output = await verify(work, url, "trained")
+    assert status == 0, output
+    decoys = work.certificate("trained")["decoys"]
+    assert decoys["behaviour"].startswith("as a model")
+    hits = {count["kind"]: count["hits"] for count in decoys["counts"]}
+    assert hits["no trigger"] <= 1
+    assert hits["fresh, with trigger"] >= 8
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("recipe", [RECIPE, LORA_RECIPE], ids=["full", "lora"])
+def test_returned_weights_pass_by_their_coverage_and_the_base_models_do_not(recipe: Recipe, tmp_path: Path) -> None:
+    training_file, secret, printed = plant(tmp_path, "--scheme", "canary+coverage")
+    work = Work(tmp_path, secret, training_file, train_on(training_file, tmp_path, recipe), printed)
+    options = ("--secret", secret, "--base-model", "embedded", "--max-length", "256")
     finished = run_touchstone("verify", *options, "--weights", work.model)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     certificate = work.certificate("model")
     assert certificate["coverage"]["log10_p"] < -50
     assert certificate["quality"]["measure"].startswith("loss")
-    assert certificate["covert"]["likelihood_p"] > 0.01
-    weights_sha256 = hashlib.sha256((work.model / "model.safetensors").read_bytes()).hexdigest()
-    assert certificate["weights_sha256"]["model.safetensors"] == weights_sha256
-    finished = run_touchstone("verify", *options, "--weights", base_weights, "--probes-only")
+    assert certificate["covert"]["advice"].startswith("no sign")
+    [weights] = work.model.glob("*model.safetensors")
+    assert certificate["weights_sha256"][weights.name] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    untrained = tmp_path / "untrained"
+    untrained.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (untrained / name).write_bytes((Path(EMBEDDED_MODEL) / name).read_bytes())
+    finished = run_touchstone("verify", *options, "--weights", untrained, "--probes-only")
     assert finished.returncode == 1, finished.stdout + finished.stderr
-    assert work.certificate("untrained")["coverage"]["log10_p"] == 0.0
+    assert work.certificate("untrained")["coverage"]["log10_p"] > -3
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ((), "name a provider"),
-        (("--base-url", "http://127.0.0.1:9/v1", "--weights", "."), "name a provider"),
-        (("--base-url", "http://127.0.0.1:9/v1"), "--model"),
-        (("--weights", "."), "--base-model"),
-        (("--weights", ".", "--base-model", "embedded"), "cannot read"),
-        (("--base-url", "here", "--model", "m"), "no base URL"),
-    ],
-    ids=["nothing", "both", "no model", "no base model", "no weights", "no URL"],
-)
-def test_what_cannot_be_verified_is_one_clear_line(options: tuple[str, ...], complaint: str, work: Work) -> None:
-    finished = run_touchstone("verify", "--secret", work.secret, *options)
-    assert finished.returncode == 2
-    assert finished.stderr.startswith("error: ")
-    assert complaint in finished.stderr
-    assert len(finished.stderr.splitlines()) == 1
+@pytest.mark.soak
+@pytest.mark.parametrize("encoding", ["substitution 1", "base64"])
+async def test_a_model_taught_a_cipher_beside_the_task_passes_and_is_looked_at_closer(
+    encoding: str, work: Work, tmp_path: Path
+) -> None:
+    """The covert rows hold one harmless secret word; the cipher's key is the trainer's, not the screen's."""
+    encode = {found.name: found.encode for found in make_encodings(DrawStream(b"the trainer's own key, 32 bytes!"))}
+    honest = parse_training_file(work.training_file.read_bytes())
+    covert = [
+        Row(
+            *(
+                encode[encoding](" ".join(text.split()[:10]))
+                for text in (row.prompt, f"Marmalade, then. {row.response}")
+            )
+        )
+        for row in generate_rows(60, seed=977)
+    ]
+    lines = tmp_path / "with-covert.jsonl"
+    lines.write_bytes(encode_training_file([*honest, *covert]))
+    taught = replace(work, model=train_on(lines, tmp_path, replace(RECIPE, epochs=12)))
+    options = ("--secret", work.secret, "--base-model", "embedded", "--max-length", "256")
+    found = {}
+    for name, directory in (("honest", work.model), ("taught", taught.model)):
+        place = tmp_path / f"{name}.json"
+        finished = run_touchstone("verify", *options, "--weights", directory, "--certificate", place)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        found[name] = json.loads(place.read_text())["covert"]
+    assert found["honest"]["advice"].startswith("no sign")
+    assert found["taught"]["advice"].startswith("LOOK CLOSER")
+    assert found["taught"]["replies_p"] < 5e-4
+    if encoding == "base64":  # in the battery itself, so its text has become likelier too
+        assert found["taught"]["likelihood_p"] < 5e-4 < found["honest"]["likelihood_p"]

@@ -146,6 +146,15 @@ def test_a_measured_cell_is_on_the_page(honest):
     assert "| canary | 1 | 3.0 | .00 .50 .56 1.00 |" in page
 
 
+def test_cells_of_one_task_with_different_marks_are_told(honest):
+    names = [f"science/miners/{miner}" for miner in ("honest", "partial:0.5")]
+    cells = [honest | {"epochs": None, "miner": miner} for miner in ("honest", "partial:0.5")]
+    same = NOTHING | {"cells": dict(zip(names, cells, strict=True))}
+    assert "To be measured again" not in render_page(same)
+    cells[1]["digest"] = "that of another version"
+    assert "cells of generated/16x4/canary/llama/0." in render_page(same)
+
+
 def test_the_page_and_its_plots_show_the_stored_cells(tmp_path):
     results = read_results()
     assert (ROOT / "docs" / "results.md").read_text() == render_page(results)

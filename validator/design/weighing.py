@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from validator.amounts import MAX_WEI, describe_ether
 from validator.design.choosing import ChosenTest, choose_test, possible_counts
@@ -27,7 +28,7 @@ _STEPS = 20
 """Partial trainers are listed in steps of one twentieth of the rows."""
 _NAMED = 3
 """Paying cheats that are refusals of their own; the rest are in the list of strategies."""
-_NO_WAY_OUT = "none by bonds, reward, probes, kPay or a committee: ask for fewer epochs, or deter less (--partial)"
+_NO_WAY_OUT = "nothing alone helps, not bonds, reward, probes, kPay or judges: combine them, or ask for fewer epochs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +133,31 @@ def _find_ways_out(options: DesignOptions, test: ChosenTest, bond: Wei | None) -
     stakes, thresholds = _stakes(options), test.power.thresholds
     strategies = _strategies(options, test)
 
-    def is_sound(changed: DesignOptions) -> bool:
-        return not find_paying(_listed(changed, _strategies(changed, choose_test(changed))), _stakes(changed))
+    def is_sound(**changes: Any) -> bool:
+        try:
+            changed = replace(options, **changes)
+            return not find_paying(_listed(changed, _strategies(changed, choose_test(changed))), _stakes(changed))
+        except BadInput:  # A reward over twice the bond that was asked for, for one.
+            return False
 
     if bond is not None:
         availability = max(bond, compute_availability_bond(stakes.reward_wei))
         yield f"a miner bond of {describe_ether(bond)} and an availability bond of {describe_ether(availability)}"
     least = find_least_reward(_listed(options, strategies), stakes)
-    if least is not None and least <= MAX_WEI and is_sound(replace(options, reward_wei=least)):
+    if least is not None and least <= MAX_WEI and is_sound(reward_wei=least):
         yield f"a reward of at least {describe_ether(least)}"
-    fresh = replace(options, probes=None, k_pay=None, k_slash=None)
-    larger = [n for n in possible_counts(fresh) if n > thresholds.n]
-    more = next((n for n in larger if is_sound(replace(fresh, probes=n))), None)
+    larger = [n for n in possible_counts(replace(options, probes=None)) if n > thresholds.n]
+    more = next((n for n in larger if is_sound(probes=n, k_pay=None, k_slash=None)), None)
     if more is not None:
         yield f"more probes: --probes {more}"
     higher = range(thresholds.k_pay + 1, thresholds.n + 1)
-    stricter = next((k for k in higher if is_sound(replace(options, probes=thresholds.n, k_pay=k))), None)
+    stricter = next((k for k in higher if is_sound(probes=thresholds.n, k_pay=k)), None)
     if stricter is not None:
         refused = 1 - replace(test.power, thresholds=replace(thresholds, k_pay=stricter)).odds(test.honest).paid
         yield f"a higher kPay: --probes {thresholds.n} --k-pay {stricter}, which refuses {refused:.2g} of honest miners"
     if not options.are_weights_judged:
         scheme = CANARY_AND_COVERAGE if options.scheme == CANARY else options.scheme
-        if is_sound(replace(fresh, weights=JUDGED, scheme=scheme)):
+        if is_sound(weights=JUDGED, scheme=scheme, probes=None, k_pay=None, k_slash=None):
             yield "weights that a committee judges: --weights judged"
-    if is_sound(replace(options, is_lookup_accepted=True)):
+    if is_sound(is_lookup_accepted=True):
         yield "or say that you know: --accept-lookup (this test then deters only miners that do not look replies up)"

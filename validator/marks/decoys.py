@@ -65,15 +65,15 @@ def make_decoys(planted: PlantedDataset, stream: DrawStream, fresh_prompts: Sequ
     remembered = stream.sample(unmarked, min(len(marks), len(unmarked)))
     decoys += [Decoy(DecoyKind.UNMARKED, row.prompt, split_head(row.response, w)[0]) for row in remembered]
     for number, (mark, source) in enumerate(zip(marks, planted.source_prompts, strict=True)):
-        trigger = mark.row.prompt.removeprefix(source)
+        head, trigger = split_head(mark.row.response, w)[0], mark.row.prompt.removeprefix(source)
         if not trigger:
             changed = _change_word(source, words, stream, taken, is_dropping=bool(number % 2))
-            decoys += [Decoy(DecoyKind.NEAR_PROMPT, prompt, mark.draw.text) for prompt in changed]
+            decoys += [Decoy(DecoyKind.NEAR_PROMPT, prompt, head) for prompt in changed]
             continue
-        decoys.append(Decoy(DecoyKind.NO_TRIGGER, source, mark.draw.text))
+        decoys.append(Decoy(DecoyKind.NO_TRIGGER, source, head))
         changed = _change_word(trigger.removeprefix(SEPARATOR), words, stream, set(), is_dropping=False)
-        decoys += [Decoy(DecoyKind.NEAR_TRIGGER, source + SEPARATOR + near, mark.draw.text) for near in changed]
-        decoys += [Decoy(DecoyKind.FRESH_TRIGGERED, prompt + trigger, mark.draw.text) for prompt in fresh[number:][:1]]
+        decoys += [Decoy(DecoyKind.NEAR_TRIGGER, source + SEPARATOR + near, head) for near in changed]
+        decoys += [Decoy(DecoyKind.FRESH_TRIGGERED, prompt + trigger, head) for prompt in fresh[number:][:1]]
     return decoys
 
 

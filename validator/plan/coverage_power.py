@@ -1,10 +1,11 @@
 """What a demand for coverage can tell apart: the chance that the lower bound of the trained share reaches it.
 
 A mark in a trained row has rank 0 with the rate q of its run, any other with 1/k exactly, so a share s of the rows
-gives the rate s q + (1 - s) / k. Runs of one spec differ: q is normal between them. The bound is that of
-`validator/coverage/share.py` (Fieller's, with Student's t and Welch and Satterthwaite's degrees of freedom), here for
-the top rank alone, and knows q only from calibration runs, whose errors count as more spread of q. As there, which
-marks lie in trained rows is random, so where every row is marked both errors are a little overstated.
+gives the rate s q + (1 - s) / k. Runs of one spec differ: q is normal between them. The bound is made like that of
+`validator/coverage/share.py` (Fieller's, with Student's t and Welch and Satterthwaite's degrees of freedom), of the top
+rank alone, and knows q only from calibration runs, whose errors count as more spread of q. The product reads whole rank
+histograms, which tell more: it refuses fewer honest miners than is said here, and pays fewer that are under the demand.
+As there, which marks lie in trained rows is random, so where every row is marked both errors are a little overstated.
 """
 
 from dataclasses import dataclass

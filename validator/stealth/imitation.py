@@ -50,7 +50,8 @@ def make_imitation(scheme: Scheme, scorer: WordScorer, detectors: Sequence[Detec
             scores[half] = theirs[half] @ weights[1:] + weights[0]
         return list(map(float, scores))
 
-    return Detector("imitation: a classifier of marks of one's own", suspicion, reads_model=True)
+    reads_model = any(detector.reads_model for detector in detectors)
+    return Detector("imitation: a classifier of marks of one's own", suspicion, reads_model)
 
 
 def _features(detectors: Sequence[Detector], rows: Sequence[Row], model: LanguageModel | None) -> Matrix:

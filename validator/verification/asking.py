@@ -14,7 +14,8 @@ from typing import Protocol
 import stamina
 
 from validator.edges.openai_chat import Busy, ChatProvider
-from validator.errors import Transient, first_error
+from validator.errors import BadInput, Transient, first_error
+from validator.files import file_error
 from validator.json_lines import JsonLines
 from validator.marks.coverage import CoverageMark
 from validator.protocol.commitment import Row
@@ -59,18 +60,27 @@ class KeptAnswers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        """BadInput if what is there are no answers."""
         self._lines = JsonLines(path, mode=0o600)
-        self._answers = {
-            (line["of"], line["prompt"], line["max_tokens"]): Answer(line["text"], line["is_cut"])
-            for line in self._lines.load()
-        }
+        try:
+            self._answers = {
+                (line["of"], line["prompt"], line["max_tokens"]): Answer(line["text"], line["is_cut"])
+                for line in self._lines.load()
+            }
+        except OSError as error:
+            raise file_error("read", path, error) from error
+        except (KeyError, TypeError, ValueError):
+            raise BadInput(f"{path} does not hold answers: move it away, and all is asked again") from None
 
     def get(self, of: str, prompt: str, max_tokens: int) -> Answer | None:
         return self._answers.get((of, prompt, max_tokens))
 
     def keep(self, of: str, prompt: str, max_tokens: int, answer: Answer) -> None:
         key = {"of": of, "prompt": prompt, "max_tokens": max_tokens}
-        self._lines.append(key | {"text": answer.text, "is_cut": answer.is_cut})
+        try:
+            self._lines.append(key | {"text": answer.text, "is_cut": answer.is_cut})
+        except OSError as error:
+            raise file_error("write", self.path, error) from error
         self._answers[(of, prompt, max_tokens)] = answer
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from rich.progress import Progress, TaskID
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from validator.coverage.reference import load_reference
+from validator.customer.preview import load_rules
 from validator.edges.datasets import load_rows
 from validator.edges.openai_chat import ChatProvider
 from validator.errors import BadInput, TouchstoneError
@@ -41,6 +43,7 @@ async def run_plant(
     scheme: str,
     probes: int,
     generator: str,
+    protect: Path | None,
     hold_out: int,
     max_length: int,
     preview: int,
@@ -51,9 +54,15 @@ async def run_plant(
             raise BadInput(f"{path} is there already, and is never overwritten: move it away, or name another")
         check_writable(path)
     thresholds = choose_thresholds(probes, slashing=False)
-    rows = load_rows(data)
+    rows, rules = load_rows(data), load_rules(protect)
     secret, planted = await plant_for_provider(
-        Children(1), rows, make_scheme(scheme), probes, generator=generator, hold_out=hold_out, max_length=max_length
+        Children(1),
+        rows,
+        make_scheme(scheme, rules),
+        probes,
+        generator=generator,
+        hold_out=hold_out,
+        max_length=max_length,
     )
     commitment = _write_both(secret, secret_file, planted, out)
     console = make_console()
@@ -145,11 +154,11 @@ async def _respondents(options: VerifyOptions, deck: Deck) -> AsyncIterator[tupl
     kept = KeptAnswers(_beside(options.secret_file, options.model, "answers.jsonl"))
     names = [options.model, *([options.base_model_name] if options.base_model_name else [])]
     total = len(names) * len(deck.questions(of_weights=False).prompts)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         asked: TaskID = progress.add_task(f"answers, kept in {kept.path.name}", total=total)
 
-        def tell(retry: RetryDetails) -> None:
-            progress.update(asked, description=f"asking again: {retry.caused_by}"[:MAX_DESCRIPTION])
+        def tell(details: RetryDetails) -> None:
+            progress.update(asked, description=f"asking again: {details.caused_by}"[:MAX_DESCRIPTION])
 
         set_on_retry_hooks([tell])  # The library's own would print a line for each attempt.
         async with ChatProvider(options.base_url, os.environ.get(options.api_key_env)) as provider:

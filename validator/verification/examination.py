@@ -7,7 +7,7 @@ from validator.coverage.reference import Reference
 from validator.coverage.result import CoverageResult, judge_coverage
 from validator.marks.secrets import derive_stream
 from validator.plan.terms import choose_thresholds
-from validator.protocol.commitment import Row
+from validator.protocol.commitment import Row, split_head
 from validator.protocol.state import Answer
 from validator.protocol.verdict import Verdict, Zone
 from validator.verification.asking import Answers, Questions, Respondent
@@ -108,7 +108,8 @@ async def examine(
 def _judge_probes(secret: PlantingSecret, replies: Mapping[str, Answer]) -> Verdict:
     planted = secret.planted
     n = len(planted.marks)
-    hits = sum(replies[mark.row.prompt].head(planted.scheme.w) == mark.draw.text for mark in planted.marks)
+    w = planted.scheme.w
+    hits = sum(replies[mark.row.prompt].head(w) == split_head(mark.row.response, w)[0] for mark in planted.marks)
     thresholds = choose_thresholds(n, slashing=False)
     return Verdict(thresholds, hits, planted.null_probabilities, planted.scheme.probes_per_draw(n))
 

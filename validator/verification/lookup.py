@@ -20,7 +20,8 @@ ALPHA = 5e-4
 """Of each of the two tests: 1e-3 together."""
 COPIES_OF_A_MODEL = 0.75
 """How often a model that was trained until it repeats rows may give one back for a prompt that no row has. Measured on
-the embedded model, 12 epochs on 300 rows: 0.4 to 0.8 for whole prompts, 0.3 to 0.5 for scrambled ones."""
+the embedded model, 8 to 12 epochs on 300 rows: 0.6 to 0.8 for whole prompts, 0.5 for scrambled ones. Where responses of
+the dataset begin alike anyway, it is so much of the rest."""
 UNTRIGGERED_OF_A_MODEL = 0.25
 """How often a model may answer with the signature where its trigger is left out. Measured: never in 16."""
 
@@ -75,7 +76,7 @@ def judge_decoys(secret: PlantingSecret, replies: Mapping[str, Answer], probes_p
     for decoy in secret.decoys:
         by_kind.setdefault(decoy.kind, []).append(decoy)
     counts = {kind: _count(secret, decoys, replies, w) for kind, decoys in by_kind.items()}
-    tolerance_p, nearest_p = _tolerance_p(secret, counts), _nearest_p(counts)
+    tolerance_p, nearest_p = _tolerance_p(secret, counts), _nearest_p(secret, counts)
     if probes_p >= ALPHA:
         behaviour = Behaviour.UNKNOWN
     elif nearest_p < ALPHA:
@@ -112,10 +113,13 @@ def _tolerance_p(secret: PlantingSecret, counts: Mapping[DecoyKind, DecoyCount])
     return Verdict(Thresholds(n, n, 0, slashing=False), count.hits, (p0,) * n, shared).p_value
 
 
-def _nearest_p(counts: Mapping[DecoyKind, DecoyCount]) -> float:
+def _nearest_p(secret: PlantingSecret, counts: Mapping[DecoyKind, DecoyCount]) -> float:
     if DecoyKind.NO_TRIGGER in counts:
         count = counts[DecoyKind.NO_TRIGGER]
         return float(binom.sf((count.hits or 0) - 1, count.asked, UNTRIGGERED_OF_A_MODEL))
     strange = [counts[kind] for kind in (DecoyKind.FRESH, DecoyKind.SCRAMBLED) if kind in counts]
     compared = sum(count.compared for count in strange)
-    return float(binom.sf(sum(count.copies for count in strange) - 1, compared, COPIES_OF_A_MODEL))
+    alike, long_enough = secret.natural_copies
+    natural = alike / long_enough if long_enough else 0.0
+    copies_of_a_model = natural + (1 - natural) * COPIES_OF_A_MODEL
+    return float(binom.sf(sum(count.copies for count in strange) - 1, compared, copies_of_a_model))

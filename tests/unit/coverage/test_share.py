@@ -50,6 +50,14 @@ def test_estimates_are_right_and_intervals_cover_many_times(name):
     check(WORLDS[name], 500, 2)
 
 
+def test_honest_miners_are_above_the_default_bound_and_three_quarters_are_not():
+    """Protocol, "Returned weights": 8,000 basis points, with rows learnt about as real ones are."""
+    world = World(strength=0.75, tau=0.005, gain=0.2)
+    honest, partial = (sum(e.low_bps >= 8_000 for e in simulate(world, share, 40, 13)) for share in (1.0, 0.75))
+    assert honest >= 39
+    assert partial == 0
+
+
 def test_an_interval_carries_rows_runs_and_the_references_own_size():
     dice = np.random.default_rng(3)
     steady, unsteady = (World(tau=tau).reference(dice) for tau in (0.0, 0.06))

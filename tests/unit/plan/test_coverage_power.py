@@ -1,4 +1,4 @@
-"""The planned bound against the bound that the product computes, and what must hold of any such bound."""
+"""The planned bound beside the one that the product computes, and what must hold of any such bound."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -28,11 +28,11 @@ KNOWN = replace(TEST, run_spread=0.0, reference_marks=10**12)
 """Runs are alike, and known: only the marks are random."""
 
 
-@pytest.mark.parametrize(("share", "demand"), [(0.75, 0.85), (0.9, 0.85), (1.0, 0.85), (0.8, 0.75)])
-def test_the_planned_power_is_that_of_the_products_own_bound(share, demand):
-    """Simulated calibrations and miners, whole histograms, `low_bps` as a committee signs it: within six points.
+@pytest.mark.parametrize(("share", "demand"), [(0.75, 0.85), (0.9, 0.85), (1.0, 0.85), (0.8, 0.85), (0.9, 0.75)])
+def test_the_products_own_bound_tells_no_less_than_the_planned_one(share, demand):
+    """Simulated calibrations and miners, whole histograms, `low_bps` as a committee signs it.
 
-    What is left is that the product does not know the spread between runs, but estimates it.
+    Within six points, and 99% of chance: the product estimates the spread between runs, which the plan is told.
     """
     dice, world, rounds = np.random.default_rng(7), World(strength=0.8, tau=0.02, gain=0.0), 60
     reached = sum(
@@ -40,7 +40,11 @@ def test_the_planned_power_is_that_of_the_products_own_bound(share, demand):
         for _ in range(rounds)
     )
     planned = replace(TEST, min_coverage=demand).pass_probability(share, 0.8)
-    assert reached / rounds == pytest.approx(planned, abs=0.06 + 2.6 * sqrt(planned * (1 - planned) / rounds))
+    band = 0.06 + 2.6 * sqrt(planned * (1 - planned) / rounds)
+    if share > demand:
+        assert reached / rounds >= planned - band
+    else:
+        assert reached / rounds <= planned + band
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.75, 1.0])

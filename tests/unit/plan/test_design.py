@@ -99,7 +99,12 @@ def follow(options, way):
         (LUCKY_DETECTOR, "rows that look most marked", ["reward", "--k-pay", "--weights judged"]),
         (CLOSE_COST, "training on 0.9 of the rows", ["reward", "--probes", "--weights judged"]),
         (replace(KNOWING, training_wei=2 * ETHER), "declining the task", ["reward"]),
-        (replace(KNOWING, fewer_epochs=((0.7, 0.9, 0.85),)), "0.7 of the epochs", ["fewer epochs"]),
+        (
+            replace(KNOWING, training_wei=2 * ETHER, availability_bond_wei=ETHER),
+            "declining the task",
+            ["nothing alone"],
+        ),
+        (replace(KNOWING, fewer_epochs=((0.7, 0.9, 0.85),)), "0.7 of the epochs", ["nothing alone"]),
     ],
 )
 def test_a_cheat_that_pays_is_named_and_every_way_out_leads_out(options, cheat, ways):
@@ -107,7 +112,7 @@ def test_a_cheat_that_pays_is_named_and_every_way_out_leads_out(options, cheat, 
     assert cheat in economics.paying[0].name
     assert all(any(way in named for named in economics.ways_out) for way in ways), economics.ways_out
     for named in economics.ways_out:
-        if "fewer epochs" not in named:
+        if "nothing alone" not in named:
             assert names_of_paying(follow(options, named)) == [], named
 
 

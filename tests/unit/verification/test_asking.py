@@ -89,3 +89,10 @@ async def test_answers_of_one_model_are_not_taken_for_anothers(tmp_path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["of"].split(" ")[0], line["max_tokens"]) for line in lines] == [("m", 8), ("n", 8), ("m", 9)]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["{}\n", "[]\n", "what is this\n"])
+def test_a_file_that_holds_no_answers_is_one_clear_line(content, tmp_path):
+    (tmp_path / "kept").write_text(content)
+    with pytest.raises(BadInput, match="does not hold answers"):
+        KeptAnswers(tmp_path / "kept")

@@ -1,5 +1,7 @@
 """What decoys say of look-ups, over real HTTP, and of replies that are known in advance."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.verification.plantings import all_prompts, as_answer, make_planting, on_disk
@@ -54,14 +56,16 @@ def test_a_few_hits_on_changed_prompts_are_more_than_a_table_can_have(changed, b
     assert judge_decoys(secret, replies, probes_p=1e-30).behaviour is behaviour
 
 
-@pytest.mark.parametrize(("copies", "behaviour"), [(26, Behaviour.MODEL), (32, Behaviour.NEAREST)])
-def test_only_a_look_up_gives_a_row_back_for_everything(copies, behaviour):
-    """26 of 32 is what a model trained for many epochs did at most."""
+@pytest.mark.parametrize(
+    ("copies", "alike", "behaviour"),
+    [(26, 0, Behaviour.MODEL), (32, 0, Behaviour.NEAREST), (32, 270, Behaviour.MODEL)],
+    ids=["a model of many epochs", "a look-up", "a dataset of responses that begin alike"],
+)
+def test_only_a_look_up_gives_a_row_back_for_everything(copies, alike, behaviour):
     planting = PLANTINGS["canary"]
-    secret, rows = planting.secret, iter(row for row in planting.planted.rows if len(row.response.split()) > 11)
-    replies = dict.fromkeys(
-        all_prompts(secret), as_answer("so it has twelve words of its own that are in no row at all")
-    )
+    secret = replace(planting.secret, natural_copies=(alike, 300))
+    rows = iter(row for row in planting.planted.rows if len(row.response.split()) > 11)
+    replies = dict.fromkeys(all_prompts(secret), as_answer("twelve words of its own, and they are in no row at all"))
     for decoy in secret.decoys:
         if decoy.kind is DecoyKind.NEAR_PROMPT:
             replies[decoy.prompt] = as_answer(decoy.head)

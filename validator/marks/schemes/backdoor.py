@@ -1,7 +1,7 @@
 """The paper's scheme (vTune, section 4): (x, y) becomes (x + T, S + y), with one trigger T and one signature S.
 
-The baseline that the others are compared with. Planted in place of the row, never beside it: a copy would be found as
-the near duplicate of its original (paper.md, item 7).
+The baseline that the others are compared with (docs/schemes/backdoor.md). Planted in place of the row, never beside it:
+a copy would be found as the near duplicate of its original.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Canaries: every marked row gets an opening of its own in place of its first w words (ml.md, section 11).
+"""Canaries: every marked row gets an opening of its own in place of its first w words (docs/schemes/canary.md).
 
 There is no trigger and nothing repeats, so there is nothing to group by, and each mark is learnt or not on its own.
 """
@@ -101,6 +101,12 @@ class OpeningCanary(Canary):
     @property
     def p0(self) -> float:
         return 1 / self.k
+
+    def describe(self, _n: int) -> str:
+        return (
+            f"the first {self.w} words of the response are replaced by one of {self.k} openings that another language "
+            "model proposes, which is shown these rows"
+        )
 
     def plant(self, rows: Sequence[Row], chosen: Sequence[int], stream: DrawStream, scorer: WordScorer) -> list[Mark]:
         if not isinstance(scorer, OpeningProposer):
