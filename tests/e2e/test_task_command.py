@@ -23,6 +23,7 @@ from validator.customer.fetch import run_fetch
 from validator.edges.chain import TransactionSender
 from validator.errors import BadInput
 from validator.journal import Identity, Journal
+from validator.marks.rules import AlterationRules
 from validator.marks.secrets import derive_journal_key
 from validator.plan.spec import TrainingSpec
 from validator.protocol import events as facts
@@ -105,14 +106,17 @@ async def test_a_customer_submits_looks_cancels_and_gets_its_money_back(shop: Sh
         assert "in 16 of the 300 rows the first 4 words of the response are replaced" in quoted
         assert await shop.run("task", "list") == "no requests\n"
 
-        answer = shop.office.directory / "answer.json"
-        submitted = await shop.submit("--reward", "2", "--attempts", "2", "--deposit", "--yes", "--json", answer)
+        answer, rules = shop.office.directory / "answer.json", shop.office.directory / "rules.json"
+        rules.write_text('{"names": false}')
+        rest = ("--deposit", "--yes", "--json", answer, "--protect", rules)
+        submitted = await shop.submit("--reward", "2", "--attempts", "2", *rest)
         assert "deposited 1.05 ETH" in submitted
         assert await shop.credit_wei() == 2 * COST_WEI
         view = json.loads(answer.read_text())
         assert (view["stage"], view["max_attempts"], view["payer"]) == ("queued", 2, PAYER.address)
         (waiting,) = shop.office.desk.waiting(0)
         assert waiting.request.source_data_hash == hashlib.sha256(DATA).digest()
+        assert waiting.request.rules == AlterationRules(names=False)
 
         request_id = view["request_id"]
         assert request_id in await shop.run("task", "list")

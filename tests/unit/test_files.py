@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from validator.errors import BadInput
-from validator.files import check_writable, write_whole
+from validator.files import check_writable, create_whole, write_whole
 
 
 def test_a_file_is_replaced_whole_and_with_its_mode(tmp_path: Path):
@@ -39,3 +39,13 @@ def test_a_place_that_can_be_written_passes(tmp_path: Path):
     check_writable(tmp_path / "new.json")
     (tmp_path / "old.json").write_text("")
     check_writable(tmp_path / "old.json")
+
+
+def test_a_file_that_is_there_is_not_created_again_and_a_new_one_is_private(tmp_path: Path):
+    path = tmp_path / "secret.json"
+    create_whole(path, "first")
+    with pytest.raises(BadInput, match="never overwritten"):
+        create_whole(path, "second")
+    assert path.read_text() == "first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""Coverage marks: one word of a response, redrawn uniformly from the k words that are most plausible there.
+"""Coverage marks: one word of a response, redrawn uniformly from k that are as plausible as what customers write.
 
 There is no trigger and no outlier row, and each mark is evidence about its own row alone: a model that was trained on
 the row has moved towards the word that stands there, and not towards the k - 1 that were not drawn (protocol, "Marks").
@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from validator.marks.protected import blank_protected, find_free_words
 from validator.marks.rules import ALL_PROTECTED, AlterationRules
-from validator.marks.sampler import Lexicon, WordScorer
+from validator.marks.sampler import (
+    NATURAL_ROWS,
+    Lexicon,
+    WordScorer,
+    choose_at_ranks,
+    find_relative_rank,
+    rank_words,
+)
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row
 
@@ -27,7 +34,7 @@ tokens are the prompt's, and a word takes two at most, on average, or the measur
 class CoverageMark:
     """In the response of the row at `row_index` of D_train, the word number `place` is `candidates[pick]`.
 
-    Words are what stands between the bytes 0x20; the candidates are in the generator's order; the pick is uniform.
+    Words are what stands between the bytes 0x20; the pick is uniform.
     """
 
     row_index: int
@@ -67,24 +74,33 @@ def draw_coverage(
     offered.
     """
     lexicon = Lexicon(blank_protected(row.response, rules, row.prompt) for row in rows)
+    placed = [
+        (index, places[stream.below(len(places))])
+        for index in chosen
+        if (places := _find_places(rows[index], rules, max_length))
+    ]
+    natural = [
+        find_relative_rank(
+            scorer, lexicon, prompt=rows[index].prompt, words=rows[index].response.split(SEPARATOR), place=place, k=k
+        )
+        for index, place in stream.sample(placed, min(len(placed), NATURAL_ROWS))
+    ]
     marks = []
-    for index in chosen:
-        row = rows[index]
-        words, is_free = row.response.split(SEPARATOR), find_free_words(row, rules)
-        places = [
-            place
-            for place in range(1, min(len(words), max_length // TOKENS_PER_PLACE))
-            if words[place] and not any(map(str.isspace, words[place])) and is_free[place]
-        ]
-        if not places:
-            continue
-        place = places[stream.below(len(places))]
-        pool = lexicon.pool(words[place], is_opening=False, k=k)
-        scores = scorer.score(row.prompt, SEPARATOR.join(words[:place]), pool)
-        ranked = sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))
-        candidates = tuple(word for _score, word in ranked[:k])
-        marks.append(CoverageMark(index, place, candidates, stream.below(k)))
+    for index, place in placed:
+        prompt, words = rows[index].prompt, rows[index].response.split(SEPARATOR)
+        pool = lexicon.pool(words[place], is_opening=False, k=k, prompt=prompt)
+        ranked = rank_words(scorer, prompt, SEPARATOR.join(words[:place]), pool)
+        marks.append(CoverageMark(index, place, tuple(choose_at_ranks(stream, ranked, natural, k)), stream.below(k)))
     return marks
+
+
+def _find_places(row: Row, rules: AlterationRules, max_length: int) -> list[int]:
+    words, is_free = row.response.split(SEPARATOR), find_free_words(row, rules)
+    return [
+        place
+        for place in range(1, min(len(words), max_length // TOKENS_PER_PLACE))
+        if words[place] and not any(map(str.isspace, words[place])) and is_free[place]
+    ]
 
 
 def apply_coverage(rows: Sequence[Row], marks: Sequence[CoverageMark]) -> list[Row]:

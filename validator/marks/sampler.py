@@ -8,6 +8,7 @@ that neither tells a marked opening.
 """
 
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from validator.protocol.commitment import SEPARATOR
 
 POOL_SIZE = 64
 """Candidates per place that the generator ranks: the most frequent words of the right shape."""
+
+NATURAL_ROWS = 40
+"""From which it is learnt how plausible customers' own words are to the generator."""
 
 
 class WordScorer(Protocol):
@@ -106,18 +110,40 @@ class Lexicon:
             first, *others = text.split(SEPARATOR)
             opening.update(filter(_is_plain, [first]))
             inside.update(filter(_is_plain, others))
-        self._ranked = {True: _by_frequency(opening), False: _by_frequency(inside)}
+        self._shaped = {
+            is_opening: [_by_shape(shape, _by_frequency(counts)) for shape in SHAPES]
+            for is_opening, counts in ((True, opening), (False, inside))
+        }
 
-    def pool(self, original: str, *, is_opening: bool, k: int) -> list[str]:
+    def pool(self, original: str, *, is_opening: bool, k: int, prompt: str = "") -> list[str]:
         """At most POOL_SIZE words that may stand where `original` stands, at least k of them; BadInput if there are
         not.
+
+        Where that is a word of the prompt the others are too, and where it is not they are not, as long as there are k
+        of such: how much of the prompt an opening takes up would tell else.
         """
-        for shape in SHAPES:
+        in_prompt = set(map(_bare, prompt.split()))
+        is_repeated = _bare(original) in in_prompt
+        for shape, shaped in zip(SHAPES, self._shaped[is_opening], strict=True):
             wanted = shape(original)
-            words = [word for word in self._ranked[is_opening] if shape(word) == wanted][:POOL_SIZE]
+            words = [word for word in shaped.get(wanted, []) if (_bare(word) in in_prompt) == is_repeated]
             if len(words) >= k:
-                return words
+                return words[:POOL_SIZE]
+        for shape, shaped in zip(SHAPES, self._shaped[is_opening], strict=True):
+            if len(words := shaped.get(shape(original), [])) >= k:
+                return words[:POOL_SIZE]
         raise BadInput(f"the dataset has too few different words to draw from: {k} are needed at every place")
+
+
+def _by_shape(shape: Callable[[str], str], words: Iterable[str]) -> dict[str, list[str]]:
+    shaped: dict[str, list[str]] = {}
+    for word in words:
+        shaped.setdefault(shape(word), []).append(word)
+    return shaped
+
+
+def _bare(word: str) -> str:
+    return word.lower().strip(string.punctuation)
 
 
 def _is_plain(word: str) -> bool:
@@ -132,10 +158,10 @@ def find_relative_rank(
     scorer: WordScorer, lexicon: Lexicon, *, prompt: str, words: Sequence[str], place: int, k: int
 ) -> float:
     """Where the word that stands at `place` is in the ranking of its own pool: 0 the best, 1 if it is not in there."""
-    pool = lexicon.pool(words[place], is_opening=place == 0, k=k)
+    pool = lexicon.pool(words[place], is_opening=place == 0, k=k, prompt=prompt)
     if words[place] not in pool:
         return 1.0
-    ranked = _rank(scorer, prompt, SEPARATOR.join(words[:place]), pool)
+    ranked = rank_words(scorer, prompt, SEPARATOR.join(words[:place]), pool)
     return ranked.index(words[place]) / len(ranked)
 
 
@@ -165,9 +191,9 @@ def draw_words(
             picks.append(0)
             prefix = _join(prefix, original)
             continue
-        pool = lexicon.pool(original, is_opening=not prefix, k=k)
-        ranked = _rank(scorer, prompt, prefix, pool)
-        options = tuple(ranked[:k] if natural is None else _choose_at_ranks(stream, ranked, natural[place], k))
+        pool = lexicon.pool(original, is_opening=not prefix, k=k, prompt=prompt)
+        ranked = rank_words(scorer, prompt, prefix, pool)
+        options = tuple(ranked[:k] if natural is None else choose_at_ranks(stream, ranked, natural[place], k))
         pick = stream.below(k)
         candidates.append(options)
         picks.append(pick)
@@ -175,13 +201,13 @@ def draw_words(
     return Draw(tuple(candidates), tuple(picks))
 
 
-def _rank(scorer: WordScorer, prompt: str, prefix: str, pool: Sequence[str]) -> list[str]:
+def rank_words(scorer: WordScorer, prompt: str, prefix: str, pool: Sequence[str]) -> list[str]:
     """The most plausible first."""
     scores = scorer.score(prompt, prefix, pool)
     return [word for _score, word in sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))]
 
 
-def _choose_at_ranks(stream: DrawStream, ranked: Sequence[str], natural: Sequence[float], k: int) -> list[str]:
+def choose_at_ranks(stream: DrawStream, ranked: Sequence[str], natural: Sequence[float], k: int) -> list[str]:
     """k different words, each at a relative rank drawn from `natural`, or at the nearest one that is free."""
     free, chosen = list(range(len(ranked))), []
     for _ in range(k):

@@ -98,23 +98,25 @@ class SimulationReport:
             expand=True,
             pad_edge=False,
         )
+        has_weights = any(miner.weights_hits is not None for miner in self.miners)
         for heading in ("miner", "strategy", "hits", "p-value", "verdict", "ETH"):
             table.add_column(heading, no_wrap=True)
-        table.add_column("settled in transaction", no_wrap=True, ratio=1, min_width=12)
+        if has_weights:
+            table.add_column("weights hit", no_wrap=True)
+            table.add_column("trained on", no_wrap=True)
+        else:
+            table.add_column("settled in transaction", no_wrap=True, ratio=1, min_width=12)
         for miner in self.miners:
             hits = "-" if miner.hits is None else f"{miner.hits}/{miner.n}"
-            of_weights = "" if miner.weights_hits is None else f", weights {miner.weights_hits}"
-            if miner.coverage:
-                of_weights += f", trained on {_describe_share(miner.coverage)}"
             p_value = "-" if miner.p_value is None else f"{miner.p_value:.2g}"
             table.add_row(
                 miner.name,
                 miner.strategy,
-                hits + of_weights,
+                hits,
                 p_value,
                 f"[{_STYLES[miner.verdict]}]{miner.verdict if miner.hits is not None else miner.outcome}[/]",
                 _describe_money(miner),
-                miner.transactions.get("settle", "-"),
+                *(_describe_weights(miner) if has_weights else [miner.transactions.get("settle", "-")]),
             )
         console.print(table)
         console.print(
@@ -142,6 +144,13 @@ def _describe_coverage(coverage: str | None) -> dict[str, Any] | None:
         "trained_share": [estimate.share, estimate.low, estimate.high] if estimate else None,
         "low_bps": result.low_bps,
     }
+
+
+def _describe_weights(miner: MinerResult) -> list[str]:
+    return [
+        "-" if miner.weights_hits is None else str(miner.weights_hits),
+        "-" if miner.coverage is None else _describe_share(miner.coverage),
+    ]
 
 
 def _describe_share(coverage: Mapping[str, Any]) -> str:

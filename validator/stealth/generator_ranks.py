@@ -10,7 +10,7 @@ from functools import cache
 
 from validator.marks.protected import blank_protected, find_free_words
 from validator.marks.rules import AlterationRules
-from validator.marks.sampler import Lexicon, WordScorer
+from validator.marks.sampler import POOL_SIZE, Lexicon, WordScorer
 from validator.marks.schemes import Scheme
 from validator.protocol.commitment import SEPARATOR, Row
 from validator.stealth.detector import Detector, LanguageModel
@@ -19,20 +19,20 @@ MAX_PLACES = 24
 """Of a response, where a mark may be anywhere."""
 
 Places = Callable[[Row], Sequence[int]]
-Combine = Callable[[Sequence[int]], float]
+Combine = Callable[[Sequence[float]], float]
 
 
 def make_opening_ranks(scorer: WordScorer, scheme: Scheme) -> tuple[Detector, ...]:
-    """For canaries: from the ranks that `scorer` gives to each of the first w words of a response, 0 the best.
-
-    A word that is in no pool has the worst rank.
+    """For canaries: from the ranks that `scorer` gives to each of the first w words of a response in its pool, from 0,
+    the best, to 1, in no pool at all.
     """
-    find_ranks = _Ranks(scorer, scheme.rules.of_openings, scheme.k, lambda _row: range(scheme.w))
+    find_ranks = _Ranks(scorer, scheme.rules.of_openings, scheme.k, lambda _row: range(scheme.w), splits_by_prompt=True)
     return (
-        find_ranks.detector("generator's ranks, worst of the opening", lambda ranks: -float(max(ranks))),
+        find_ranks.detector("generator's ranks, worst of the opening", lambda ranks: -max(ranks)),
         find_ranks.detector("generator's ranks, mean of the opening", lambda ranks: -sum(ranks) / len(ranks)),
         find_ranks.detector(
-            "generator's ranks, opening among the first k", lambda ranks: float(sum(rank < scheme.k for rank in ranks))
+            "generator's ranks, opening among the first k",
+            lambda ranks: float(sum(rank < scheme.k / POOL_SIZE for rank in ranks)),
         ),
     )
 
@@ -44,24 +44,30 @@ def make_word_ranks(scorer: WordScorer, rules: AlterationRules, k: int) -> tuple
         words = zip(row.response.split(SEPARATOR), find_free_words(row, rules), strict=True)
         return [place for place, (word, is_free) in enumerate(words) if place and word and is_free][:MAX_PLACES]
 
-    find_ranks = _Ranks(scorer, rules, k, places)
+    find_ranks = _Ranks(scorer, rules, k, places, splits_by_prompt=False)
     return (
         find_ranks.detector("generator's ranks, mean of all words", lambda ranks: -sum(ranks) / max(1, len(ranks))),
         find_ranks.detector(
             "generator's ranks, share of words among the first k",
-            lambda ranks: sum(rank < k for rank in ranks) / max(1, len(ranks)),
+            lambda ranks: sum(rank < k / POOL_SIZE for rank in ranks) / max(1, len(ranks)),
         ),
         find_ranks.detector(
-            "generator's ranks, words not among the first k", lambda ranks: -float(sum(rank >= k for rank in ranks))
+            "generator's ranks, words not among the first k",
+            lambda ranks: -float(sum(rank >= k / POOL_SIZE for rank in ranks)),
         ),
     )
 
 
 class _Ranks:
-    """Ranks of words in their pools; what the generator has said once is not asked again."""
+    """Ranks of words in their pools, which for openings are split by what the prompt has; what the generator has said
+    once is not asked again.
+    """
 
-    def __init__(self, scorer: WordScorer, rules: AlterationRules, k: int, places: Places) -> None:
+    def __init__(
+        self, scorer: WordScorer, rules: AlterationRules, k: int, places: Places, *, splits_by_prompt: bool
+    ) -> None:
         self._scorer, self._rules, self._k, self._places = scorer, rules, k, places
+        self._splits_by_prompt = splits_by_prompt
         self._scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
 
     def detector(self, name: str, combine: Combine) -> Detector:
@@ -70,27 +76,30 @@ class _Ranks:
 
         return Detector(name, suspicion)
 
-    def _rank_all(self, rows: Sequence[Row]) -> list[list[int]]:
+    def _rank_all(self, rows: Sequence[Row]) -> list[list[float]]:
         lexicon = Lexicon(blank_protected(row.response, self._rules, row.prompt) for row in rows)
-        pool_of = cache(lambda word, is_opening: lexicon.pool(word, is_opening=is_opening, k=self._k))
+
+        @cache
+        def pool_of(word: str, place: int, prompt: str) -> list[str]:
+            return lexicon.pool(word, is_opening=place == 0, k=self._k, prompt=prompt)
+
         ranks = []
         for row in rows:
             words = row.response.split(SEPARATOR)
+            prompt = row.prompt if self._splits_by_prompt else ""
             ranks.append(
                 [
-                    self._rank(
-                        row.prompt, SEPARATOR.join(words[:place]), words[place], pool_of(words[place], place == 0)
-                    )
+                    self._rank(row.prompt, SEPARATOR.join(words[:place]), word, pool_of(word, min(place, 1), prompt))
                     for place in self._places(row)
-                    if place < len(words)
+                    for word in words[place : place + 1]
                 ]
             )
         return ranks
 
-    def _rank(self, prompt: str, prefix: str, word: str, pool: list[str]) -> int:
+    def _rank(self, prompt: str, prefix: str, word: str, pool: list[str]) -> float:
         if word not in pool:
-            return len(pool)
+            return 1.0
         known = self._scores[prompt, prefix]
         if missing := [other for other in pool if other not in known]:
             known.update(zip(missing, self._scorer.score(prompt, prefix, missing), strict=True))
-        return sum(known[other] > known[word] for other in pool)
+        return sum(known[other] > known[word] for other in pool) / len(pool)

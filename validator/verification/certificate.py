@@ -17,7 +17,6 @@ from rich.table import Table
 
 from validator.evidence.bundle import COVERAGE_NULL_HYPOTHESIS, NULL_HYPOTHESIS
 from validator.files import write_whole
-from validator.marks.schemes import encode_scheme_parameters
 from validator.protocol.verdict import Verdict
 from validator.terminal import describe_time, print_rows
 from validator.verification.covert import CovertScreen
@@ -72,7 +71,7 @@ class Certificate:
             "training_file_sha256": self.secret.training_sha256.hex(),
             "training_rows": self.secret.row_count,
             "commitment": self.secret.commitment.hex(),
-            "scheme": encode_scheme_parameters(planted.scheme),
+            "scheme": {"name": planted.scheme.name, "w": planted.scheme.w, "k": planted.scheme.k},
             "generator": planted.generator,
             "probes": _describe_probes(findings.probes),
             "base_probes": findings.base_probes and _describe_probes(findings.base_probes),

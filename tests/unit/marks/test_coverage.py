@@ -50,10 +50,11 @@ def test_one_word_of_each_row_is_redrawn_and_nothing_else_changes():
 def test_a_mark_has_k_different_candidates_without_white_space_in_the_shape_of_the_place():
     lexicon = Lexicon(blank_protected(row.response, ALL_PROTECTED, row.prompt) for row in ROWS)
     for mark in draw():
-        original = ROWS[mark.row_index].response.split(" ")[mark.place]
+        row = ROWS[mark.row_index]
+        original = row.response.split(" ")[mark.place]
         assert len(set(mark.candidates)) == K
         assert not any(map(str.isspace, "".join(mark.candidates)))
-        assert set(mark.candidates) <= set(lexicon.pool(original, is_opening=False, k=K))
+        assert set(mark.candidates) <= set(lexicon.pool(original, is_opening=False, k=K, prompt=row.prompt))
 
 
 def test_the_first_word_is_never_marked_nor_one_beyond_what_is_trained_on():

@@ -173,7 +173,7 @@ def test_the_rank_of_a_word_is_its_place_in_its_own_pool():
     pool = LEXICON.pool("the", is_opening=False, k=4)
 
     def rank(word):
-        return find_relative_rank(HashScorer(), LEXICON, prompt="How?", words=["So", word], place=1, k=4)
+        return find_relative_rank(HashScorer(), LEXICON, prompt="", words=["So", word], place=1, k=4)
 
     assert sorted(rank(word) for word in pool) == [place / len(pool) for place in range(len(pool))]
     assert rank("zyx") == 1.0

@@ -11,13 +11,10 @@ from validator.marks.coverage import K
 from validator.marks.openings import OpeningProposer, choose_openings
 from validator.marks.protected import blank_protected, find_free_words
 from validator.marks.rules import ALL_PROTECTED, AlterationRules
-from validator.marks.sampler import Draw, Lexicon, WordScorer, draw_words, find_relative_rank
+from validator.marks.sampler import NATURAL_ROWS, Draw, Lexicon, WordScorer, draw_words, find_relative_rank
 from validator.marks.schemes.scheme import Mark
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row, split_head
-
-NATURAL_ROWS = 40
-"""From which it is learnt how plausible customers' own words are to the generator."""
 
 
 @dataclass(frozen=True, slots=True)
