@@ -127,6 +127,7 @@ def costs_section(results: dict[str, Any]) -> str:
                     str(len(cells)),
                 ]
             )
+    rows += _coverage_costs(results["coverage"])
     proofs = [cell["cost"] for name, cell in results["cells"].items() if name.startswith("science/proof-of-learning/")]
     if proofs:
         training, verification = (mean(entry[key] for entry in proofs) for key in ("training_s", "verification_s"))
@@ -145,6 +146,18 @@ def costs_section(results: dict[str, Any]) -> str:
     return "Mean of the honest trainings above, on one thread.\n\n" + table(
         ["scheme", "what", "CPU s", "of the training", "tokens", "tasks"], rows
     )
+
+
+def _coverage_costs(lines: list[dict[str, Any]]) -> list[list[str]]:
+    """Of 1,000 marked rows: drawing the candidates, once for a dataset; one run of the reference, training included."""
+    rows = []
+    for what, seconds in (
+        ("drawing 1,000 marks", [line["drawing_cpu_s"] for line in lines if line["drawing_cpu_s"]]),
+        ("a calibration run, scoring included", [line["cpu_s"] for line in lines if not line["is_test"]]),
+    ):
+        if seconds:
+            rows.append(["coverage", what, f"{mean(seconds):.2f}", "-", "-", str(len(seconds))])
+    return rows
 
 
 def _mean_cost(cells: list[Cell], key: str) -> float:

@@ -54,7 +54,7 @@ def coverage_section(results: dict[str, Any]) -> str:
                 "true share",
                 "runs",
                 "mean estimate",
-                "mean error",
+                "mean absolute error",
                 "95% intervals that cover",
                 "largest log10 p",
             ],

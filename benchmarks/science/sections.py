@@ -120,7 +120,7 @@ def epochs_section(results: dict[str, Any]) -> str:
         )
     if not rows:
         return ""
-    return "\n![Activation after each epoch](figures/activation-by-epoch.svg)\n\n" + table(
+    return "![Activation after each epoch](figures/activation-by-epoch.svg)\n\n" + table(
         ["scheme", "trainings", "first epoch with over half of the probes", "mean activation after each epoch"], rows
     )
 
@@ -148,7 +148,7 @@ def shares_section(results: dict[str, Any]) -> str:
     if not rows:
         return ""
     return (
-        "\n![Activation against the share of marks](figures/activation-by-share.svg)\n\n"
+        "![Activation against the share of marks](figures/activation-by-share.svg)\n\n"
         "With fewer than 16 marks, or more than one row in fifty, the product refuses to plant; the rows were marked "
         "with its schemes directly.\n\n"
         + table(
@@ -180,7 +180,7 @@ def subset_section(results: dict[str, Any]) -> str:
     if not rows:
         return ""
     return (
-        "\n![Hits against the share of the rows that was trained on](figures/hits-by-trained-share.svg)\n\n"
+        "![Hits against the share of the rows that was trained on](figures/hits-by-trained-share.svg)\n\n"
         f"Miners that train on a part of {ACTIVATION_ROWS} rows of `{SUBSET_DATA}`, {ACTIVATION_MARKS} marks, "
         f"{NEEDED} hits needed (r = .75).\n\n"
         + table(

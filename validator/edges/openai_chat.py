@@ -84,6 +84,13 @@ class ChatProvider:
         raise BadInput(reason)
 
 
+def decide_wait_s(error: Exception) -> bool | float:
+    """For `stamina`, how long to wait after an error: as long as the server said, if it did; False to give up."""
+    if isinstance(error, Busy) and error.wait_s is not None:
+        return error.wait_s
+    return isinstance(error, Transient)
+
+
 async def _read(response: ClientResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise ClientError("compressed answers were not asked for")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import stamina
 
-from validator.edges.openai_chat import Busy, ChatProvider
-from validator.errors import BadInput, Transient, first_error
+from validator.edges.openai_chat import ChatProvider, decide_wait_s
+from validator.errors import BadInput, first_error
 from validator.marks.openings import choose_openings
 from validator.protocol.commitment import Row, split_head
 from validator.protocol.wire import strict_json
@@ -94,7 +94,9 @@ class ChatOpenings:
         )
 
     async def _ask(self, provider: ChatProvider, question: str, max_tokens: int) -> str:
-        async for attempt in stamina.retry_context(on=_wait_s, attempts=None, timeout=self.patience_s, wait_max=60.0):
+        async for attempt in stamina.retry_context(
+            on=decide_wait_s, attempts=None, timeout=self.patience_s, wait_max=60.0
+        ):
             with attempt:
                 return (await provider.answer(self.model, question, max_tokens)).text
         raise AssertionError("stamina raises what the last attempt did")
@@ -124,10 +126,3 @@ def _read_list(reply: str) -> list[str]:
     except ValueError:
         return []
     return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
-
-
-def _wait_s(error: Exception) -> bool | float:
-    """How long to wait after an error: as long as the server said, if it did; False to give up."""
-    if isinstance(error, Busy) and error.wait_s is not None:
-        return error.wait_s
-    return isinstance(error, Transient)

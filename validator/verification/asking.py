@@ -13,8 +13,8 @@ from typing import Protocol
 
 import stamina
 
-from validator.edges.openai_chat import Busy, ChatProvider
-from validator.errors import BadInput, Transient, first_error
+from validator.edges.openai_chat import ChatProvider, decide_wait_s
+from validator.errors import BadInput, first_error
 from validator.files import file_error
 from validator.json_lines import JsonLines
 from validator.marks.coverage import CoverageMark
@@ -127,7 +127,7 @@ class ServedModel:
 
     async def _ask(self, prompt: str, max_tokens: int) -> Answer:
         async for attempt in stamina.retry_context(
-            on=_wait_s,
+            on=decide_wait_s,
             attempts=None,
             timeout=self._patience_s,
             wait_initial=FIRST_WAIT_S,
@@ -136,10 +136,3 @@ class ServedModel:
             with attempt:
                 return await self._provider.answer(self._model, prompt, max_tokens)
         raise AssertionError("stamina raises what the last attempt did")
-
-
-def _wait_s(error: Exception) -> bool | float:
-    """How long to wait after an error: as long as the server said, if it did; False to give up."""
-    if isinstance(error, Busy) and error.wait_s is not None:
-        return error.wait_s
-    return isinstance(error, Transient)
