@@ -93,7 +93,8 @@ def test_a_design_needs_no_chain_no_key_and_no_data(name):
 @pytest.mark.parametrize("name", modules_under("validator.evidence"))
 def test_evidence_knows_only_protocol_and_marks(name):
     """An auditor loads no edge with it; whose signature it is only keys.py can tell."""
-    allowed = ["validator.evidence", "validator.protocol", "validator.marks", *FOUNDATION]
+    coverage = [f"validator.coverage.{module}" for module in ("reference", "result")]
+    allowed = ["validator.evidence", "validator.protocol", "validator.marks", *coverage, *FOUNDATION]
     if name == "validator.evidence.store":
         allowed += ["validator.files", "validator.sealed_files"]
     if name == "validator.evidence.check":
@@ -115,7 +116,8 @@ def test_the_web_reaches_nothing_secret(name):
 
 @pytest.mark.parametrize("name", modules_under("validator.weights"))
 def test_what_opens_a_strangers_weights_knows_no_secret(name):
-    allowed = ["validator.weights", "validator.protocol", "validator.child_processes", *FOUNDATION]
+    shared = ("validator.protocol", "validator.child_processes", "validator.coverage", "validator.marks.coverage")
+    allowed = ["validator.weights", *shared, *FOUNDATION]
     if name == "validator.weights.probe":
         allowed.append("validator.language_model")
     if name == "validator.weights.returned":

@@ -9,6 +9,7 @@ import pytest
 from tests import sentinels
 from tests.e2e.command import by_strategy, simulate
 from tests.support import require_or_skip
+from validator.config import MIN_COVERAGE_BPS
 from validator.edges.chain import Chain
 from validator.edges.contract import ContractEvent, TaskClosed, TaskSettled, TaskStatus, Touchstone
 from validator.edges.devnet import anvil_node, embedded_node
@@ -133,6 +134,11 @@ def test_judged_weights_pay_whoever_trained_and_not_who_looks_the_probes_up(tmp_
     (honest,), (lookup,) = by_strategy(report, "honest"), by_strategy(report, "lookup")
     assert (honest["outcome"], lookup["outcome"]) == ("paid", "refunded")
     assert honest["weights_hits"] == honest["hits"]
+    assert report["scheme"] == "canary+coverage"
+    assert honest["coverage"]["low_bps"] >= MIN_COVERAGE_BPS
+    assert honest["coverage"]["log10_p"] < -100
+    assert lookup["coverage"]["low_bps"] < 2_000
+    assert lookup["coverage"]["log10_p"] > -4
     assert (lookup["hits"], lookup["weights_hits"]) == (16, 0)
 
 

@@ -216,6 +216,7 @@ def _print_request(console: Console, view: Mapping[str, Any]) -> None:
             ("  why", task["reason"]),
         ]
         rows += [("  verdict", task["verdict"])] if task["verdict"] else []
+        rows += [("  trained on", task["coverage"])] if task["coverage"] else []
         rows += [("  fault", fault) for fault in task["faults"]]
     if view["model"] is not None:
         rows.append(("model", f"touchstone task fetch {view['request_id']} DIRECTORY"))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from validator.journal import RequestRow
+from validator.coverage.result import CoverageResult
 from validator.marks.schemes import make_scheme
 from validator.plan.terms import compute_fee
 from validator.protocol.commitment import decode_scheme
@@ -68,6 +69,7 @@ def describe_task(state: TaskState) -> dict[str, Any]:
         "n": terms.n,
         "hits": state.hits,
         "verdict": verdict,
+        "coverage": str(CoverageResult.from_json(state.coverage.encode())) if state.coverage else None,
         "faults": list(state.faults),
     }
 
