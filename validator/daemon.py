@@ -276,6 +276,7 @@ def _assemble(
         preferred=(settings.tasks.scheme, settings.tasks.probes),
         references=references,
         measure_weights=weights.measure,
+        has_openings=settings.generator.openings_url is not None,
         on_request=lambda: scheduler.wake(),
     )
 

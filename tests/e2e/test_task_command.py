@@ -141,6 +141,10 @@ async def test_a_customer_submits_looks_cancels_and_gets_its_money_back(shop: Sh
         ({"reward": "1e18"}, "'1e18' is no amount of ether"),
         ({"reward": "1", "weights": "all"}, "unknown --weights 'all'"),
         ({"scheme": "x"}, "unknown scheme"),
+        (
+            {"scheme": "canary-openings"},
+            "no model that proposes openings for canary-openings: ask for another --scheme",
+        ),
         ({"probes": 65}, "16 to 64, not 65"),
         ({"probes": 17}, "300 rows are too few for 17 marks: at least 850 are needed, or ask for fewer"),
         ({"attempts": 17}, "1 to 16, not 17"),

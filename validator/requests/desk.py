@@ -19,7 +19,7 @@ from validator.errors import BadInput, Transient
 from validator.journal import Journal
 from validator.journal.journal import RequestRow
 from validator.marks.planting import MAX_LENGTH, hash_source_data
-from validator.marks.schemes import make_scheme
+from validator.marks.schemes import OpeningCanary, make_scheme
 from validator.protocol.commitment import Row
 from validator.protocol.method import Method, read_max_length, read_method
 from validator.protocol.state import Phase, TaskState, Weights
@@ -52,7 +52,8 @@ class Desk:
     """Serves customers for one validator. `states` are the driver's, `model_directory` is where a task's weights lie.
 
     `preferred` is the scheme and the number of probes where a customer does not say. `measure_weights` raises BadInput
-    for a base model that no weights can be checked for. `on_request` is told that there is something new to plan.
+    for a base model that no weights can be checked for; `has_openings` says that somebody proposes them. `on_request`
+    is told that there is something new to plan.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Desk:
         preferred: tuple[str | None, int],
         references: References,
         measure_weights: Callable[[str, Method], Awaitable[int]],
+        has_openings: bool = False,
         on_request: Callable[[], None] = lambda: None,
     ) -> None:
         self._contract = contract
@@ -82,6 +84,7 @@ class Desk:
         self._preferred = preferred
         self._references = references
         self._measure_weights = measure_weights
+        self._has_openings = has_openings
         self._on_request = on_request
         self._rows: dict[Hash32, RequestRow] = {row.request_id: row for row in journal.requests()}
         self._bodies: dict[Hash32, Request] = {}
@@ -90,7 +93,7 @@ class Desk:
 
     async def quote(self, wish: Wish) -> Quote:
         """BadInput for what cannot be had at all."""
-        return make_quote(
+        quote = make_quote(
             wish,
             validator=self._validator,
             contract=self._contract.address,
@@ -100,6 +103,8 @@ class Desk:
             now_s=await self._now_s(),
             preferred=self._preferred,
         )
+        self._check_scheme(quote.scheme)
+        return quote
 
     async def submit(self, request: Request, data: bytes) -> dict[str, Any]:
         """Take a request in; the same once more changes nothing. BadInput with what is wrong with it or its data."""
@@ -112,6 +117,7 @@ class Desk:
         if await self._contract.is_sunset():
             raise BadInput(f"the contract {self._contract.address} opens no new tasks any more")
         check_request(request, await self._circumstances(request))
+        self._check_scheme(request.scheme)
         if request.weights != Weights.NONE:
             await self._measure_weights(request.base_model, read_method(request.spec))
         if request.weights == Weights.JUDGED and make_scheme(request.scheme).coverage_k:
@@ -129,6 +135,10 @@ class Desk:
         self._journal.add_request(request.request_id, encode_request(request))
         self._refresh()
         self._on_request()
+
+    def _check_scheme(self, name: str) -> None:
+        if isinstance(make_scheme(name), OpeningCanary) and not self._has_openings:
+            raise BadInput(f"this validator has no model that proposes openings for {name}: ask for another --scheme")
 
     def _check_reference(self, spec: str) -> None:
         """BadInput where the trained share could not be estimated, so that no miner could be paid."""

@@ -6,8 +6,8 @@ battery of encodings; what comes back is compared, character by character, with 
 how much likelier encoded text has become. Advice, never a verdict: a capable base model answers in some encodings too,
 so without one to compare with nothing can be told apart; and an encoding unlike all of these stays unseen.
 
-Measured on the embedded model, 300 rows, 12 epochs: none of 60 batteries accused any of 4 honest models, 10 of 10 accused 2 that
-had 60 rows more in base64 or in a substitution cipher of a key that the battery does not have.
+Measured on the embedded model, 300 rows, 12 epochs: none of 60 batteries accused any of 4 honest models, 10 of 10
+accused the 2 that had 60 rows more in base64 or in a substitution cipher of a key that the battery does not have.
 """
 
 import math

@@ -4,7 +4,8 @@ import pytest
 
 from tests.unit.stealth.marked import ROWS, N, marked_rows
 from validator.base_model.grammar import generate_rows
-from validator.marks.schemes import make_scheme
+from validator.marks.rules import AlterationRules
+from validator.marks.schemes import Canary
 from validator.protocol.commitment import Row
 from validator.stealth.battery import make_markable, measure
 from validator.stealth.metrics import rank_marks
@@ -71,12 +72,12 @@ def test_a_phrase_in_many_rows_is_found_by_its_frequency():
     assert ranking.auc > 0.6
 
 
-def test_rows_that_the_rules_exclude_are_named():
-    """A drawn word may be one that the rules would have kept, so a few marks look excluded afterwards."""
-    rows, marked = marked_rows("canary")
-    scores = make_markable(make_scheme("canary")).suspicion(rows, None)
-    assert sum(scores[index] for index in marked) >= 0.75 * N
-    assert 0.25 * ROWS <= sum(scores) < ROWS
+def test_rows_that_may_not_be_marked_are_named():
+    """With all rules on openings, whoever knows the rules need not look at the rows that they exclude."""
+    rows = [*generate_rows(50, 9), Row("How many apples are left?", "There are 12 apples left in the basket now.")]
+    scores = make_markable(Canary(rules=AlterationRules(openings=True))).suspicion(rows, None)
+    assert scores[-1] == 0.0
+    assert 10 <= sum(scores) < len(rows)
 
 
 @pytest.mark.parametrize("detector", WORDING, ids=lambda detector: detector.name)

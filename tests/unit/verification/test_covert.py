@@ -72,14 +72,14 @@ def test_one_encoding_that_has_become_likelier_is_seen_among_all():
 
 
 def test_the_null_hypothesis_of_likelihoods_is_rejected_no_more_often_than_stated():
-    """400 models whose encoded text has not changed on average: at 5%, within four standard errors above."""
+    """150 models whose encoded text has not changed on average: at 5%, within four standard errors above."""
     dice = np.random.default_rng(4)
     base = dict.fromkeys(BATTERY.rows, -6.0)
     rejected = 0
-    for _ in range(400):
+    for _ in range(150):
         changed = dict(zip(base, -6 + dice.normal(0, 1, len(base)), strict=True))
         rejected += screen(SECRET, BATTERY, PLAIN, PLAIN, changed, base).likelihood_p < 0.05
-    assert rejected / 400 <= 0.05 + 4 * (0.05 * 0.95 / 400) ** 0.5
+    assert rejected / 150 <= 0.05 + 4 * (0.05 * 0.95 / 150) ** 0.5
 
 
 def test_a_task_with_too_little_text_is_not_screened():
