@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from validator.journal import RequestRow
 from validator.coverage.result import CoverageResult
+from validator.journal import RequestRow
 from validator.marks.schemes import make_scheme
 from validator.plan.terms import compute_fee
 from validator.protocol.commitment import decode_scheme

@@ -26,7 +26,7 @@ def make_opening_ranks(scorer: WordScorer, scheme: Scheme) -> tuple[Detector, ..
     """For canaries: from the ranks that `scorer` gives to each of the first w words of a response in its pool, from 0,
     the best, to 1, in no pool at all.
     """
-    find_ranks = _Ranks(scorer, scheme.rules.of_openings, scheme.k, lambda _row: range(scheme.w), splits_by_prompt=True)
+    find_ranks = _Ranks(scorer, scheme.rules.of_openings, scheme.k, lambda _row: range(scheme.w))
     return (
         find_ranks.detector("generator's ranks, worst of the opening", lambda ranks: -max(ranks)),
         find_ranks.detector("generator's ranks, mean of the opening", lambda ranks: -sum(ranks) / len(ranks)),
@@ -44,7 +44,7 @@ def make_word_ranks(scorer: WordScorer, rules: AlterationRules, k: int) -> tuple
         words = zip(row.response.split(SEPARATOR), find_free_words(row, rules), strict=True)
         return [place for place, (word, is_free) in enumerate(words) if place and word and is_free][:MAX_PLACES]
 
-    find_ranks = _Ranks(scorer, rules, k, places, splits_by_prompt=False)
+    find_ranks = _Ranks(scorer, rules, k, places)
     return (
         find_ranks.detector("generator's ranks, mean of all words", lambda ranks: -sum(ranks) / max(1, len(ranks))),
         find_ranks.detector(
@@ -63,11 +63,8 @@ class _Ranks:
     once is not asked again.
     """
 
-    def __init__(
-        self, scorer: WordScorer, rules: AlterationRules, k: int, places: Places, *, splits_by_prompt: bool
-    ) -> None:
+    def __init__(self, scorer: WordScorer, rules: AlterationRules, k: int, places: Places) -> None:
         self._scorer, self._rules, self._k, self._places = scorer, rules, k, places
-        self._splits_by_prompt = splits_by_prompt
         self._scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
 
     def detector(self, name: str, combine: Combine) -> Detector:
@@ -86,10 +83,11 @@ class _Ranks:
         ranks = []
         for row in rows:
             words = row.response.split(SEPARATOR)
-            prompt = row.prompt if self._splits_by_prompt else ""
             ranks.append(
                 [
-                    self._rank(row.prompt, SEPARATOR.join(words[:place]), word, pool_of(word, min(place, 1), prompt))
+                    self._rank(
+                        row.prompt, SEPARATOR.join(words[:place]), word, pool_of(word, min(place, 1), row.prompt)
+                    )
                     for place in self._places(row)
                     for word in words[place : place + 1]
                 ]
