@@ -65,7 +65,7 @@ from validator.reserve import DiskReserve
 from validator.scheduler import Scheduler, SeedingLimits
 from validator.settings import Settings
 from validator.telemetry import BUILD_INFO, BUNDLES_MISSING
-from validator.types import Address, BlockNumber, Hash32
+from validator.types import Address, BlockNumber
 from validator.web.server import make_app, serving_web
 from validator.weights.returned import ReturnedWeights
 
@@ -288,20 +288,13 @@ def _assemble(
             work, model, rows, scheme, record.n, secrets, record.payer, record.max_length, openings=openings
         )
 
-    base_hits: dict[tuple[Hash32, str], int] = {}
-
     async def count_base_hits(request: Request, planted: PlantedMarks) -> int | None:
         if request.weights is Weights.NONE and request.base_model not in base_models:
             return None  # Only a name: what stands behind it is the miners' to know.
-        measured = planted.dataset_root, request.spec
-        if measured not in base_hits:
-            prompts, w = [mark.row.prompt for mark in planted.marks], planted.scheme.w
-            answers = await weights.ask_base(request.base_model, request.spec, prompts, planted.scheme.max_tokens)
-            if answers is None:
-                return None
-            heads = [mark.draw.text for mark in planted.marks]
-            base_hits[measured] = sum(a.head(w) == head for a, head in zip(answers, heads, strict=True))
-        return base_hits[measured]
+        prompts, w = [mark.row.prompt for mark in planted.marks], planted.scheme.w
+        answers = await weights.ask_base(request.base_model, request.spec, prompts, planted.scheme.max_tokens)
+        heads = [mark.draw.text for mark in planted.marks]
+        return None if answers is None else sum(a.head(w) == head for a, head in zip(answers, heads, strict=True))
 
     def may_begin() -> str | None:
         if not reserve.is_held:

@@ -210,7 +210,10 @@ class Scheduler:
     async def _make_plan(self, waiting: Waiting, miner: Address, planted: PlantedMarks) -> TaskPlanned:
         request, scheme = waiting.request, planted.scheme
         is_judged = request.weights is Weights.JUDGED
-        base_hits = await self._count_base_hits(request, planted)
+        base_hits = self._store.base_hits(waiting.dataset, request.spec)
+        if base_hits is None:
+            base_hits = await self._count_base_hits(request, planted)
+            self._store.keep_base_hits(waiting.dataset, request.spec, base_hits)
         if base_hits is not None and base_hits > request.thresholds.k_slash:
             raise BadInput(
                 f"the base model hits {base_hits} of {request.probes} probes before any training, so hits would show "

@@ -127,6 +127,7 @@ class LiveWorld:
             planted = plant(rows, scheme, n, secrets=secrets, payer=self.payer.address, scorer=HashScorer())
             key = await store.take_in(self.payer.address, rows, scheme, n)
             await store.keep_planting(key, planted)
+            store.keep_base_hits(key, self.training.spec.to_json(), 0)
             request = await self._sign_request(key, n, number, expiry)
             journal.add_request(request.request_id, encode_request(request))
             self.plantings[planted.dataset_root] = planted

@@ -22,6 +22,8 @@ from validator.protocol.wire import encode_training_file, parse_training_file
 from validator.training import Recipe, TrainingRequest, train
 from validator.verification.encodings import make_encodings
 
+pytestmark = pytest.mark.xdist_group("verify only")  # What is made once is made by one worker.
+
 ROWS, HELD_OUT = 300, 16
 RECIPE = Recipe("full", epochs=8, learning_rate=4e-3, batch_size=4, max_length=256, seed=1)
 LORA_RECIPE = Recipe("lora", epochs=20, learning_rate=5e-3, batch_size=4, max_length=256, seed=1, rank=32)

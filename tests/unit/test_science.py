@@ -57,7 +57,7 @@ def test_an_honest_cell_says_how_the_marks_were_learnt_and_what_it_cost(honest):
     assert honest["hits_by_epoch"][0] == honest["base_hits"] == 0
     assert honest["p0"] == 2**-8
     assert honest["p_value"] == pytest.approx(2**-32)
-    assert honest["loss_change"] < -1
+    assert honest["loss_change"] < -0.5
     assert "16 rows are too few" in honest["refusal"]
     assert honest["tokens"]["marked"] != honest["tokens"]["unmarked"]
     assert all(seconds > 0 for seconds in honest["cost"].values())

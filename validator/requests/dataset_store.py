@@ -22,7 +22,7 @@ from validator.marks.coverage import CoverageMark
 from validator.marks.planting import MAX_LENGTH, PlantedDataset, PlantedMarks, check_learnable, hash_source_data
 from validator.marks.rules import ALL_PROTECTED, AlterationRules
 from validator.marks.schemes import Scheme
-from validator.protocol.commitment import Row, keccak
+from validator.protocol.commitment import Row, hash_spec, keccak
 from validator.protocol.wire import encode_training_file, parse_training_file
 from validator.requests.planting_file import decode_coverage, decode_marks, encode_coverage, encode_marks
 from validator.sealed_files import SealedFiles
@@ -60,7 +60,7 @@ class DatasetRecord(BaseModel):
     `max_length` are the tokens of a row that the first request for it trains on, so that later ones are marked alike.
     `revealed` are keccak-256 hashes of its prompts that are public, by its own settlement (`is_settled`) or by that of
     another dataset which shares them. `generator` and `dataset_root` are written down when the planting is deleted, so
-    that a later one can be held to them.
+    that a later one can be held to them. `base_hits` are those of the base model of each spec, by the spec's hash.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +78,7 @@ class DatasetRecord(BaseModel):
     is_settled: bool = False
     generator: str | None = None
     dataset_root: str | None = None
+    base_hits: dict[str, int] = {}
 
     @property
     def key(self) -> DatasetKey:
@@ -185,6 +186,17 @@ class DatasetStore:
             if not self.is_planted(key):
                 await asyncio.to_thread(self._write_planting, key, planted)
             self._remember(key, planted.without_rows())
+
+    def base_hits(self, key: DatasetKey, spec: str) -> int | None:
+        """How many of its probes the base model of this spec hits untrained, where that was measured."""
+        return self._records[key].base_hits.get(hash_spec(spec).hex())
+
+    def keep_base_hits(self, key: DatasetKey, spec: str, hits: int | None) -> None:
+        """Note what was measured; nothing where it could not be."""
+        if hits is not None:
+            record = self._records[key]
+            known = record.base_hits | {hash_spec(spec).hex(): hits}
+            self._write_record(record.model_copy(update={"base_hits": known}))
 
     async def marks(self, key: DatasetKey) -> PlantedMarks:
         """The marks of a planted dataset; BadInput if they are not here."""

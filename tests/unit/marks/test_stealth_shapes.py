@@ -25,6 +25,8 @@ from validator.marks.schemes import Canary
 from validator.marks.secrets import Secrets
 from validator.protocol.commitment import Row, split_head
 
+pytestmark = pytest.mark.xdist_group("stealth shapes")  # What is made once is made by one worker.
+
 SEEDS = range(6)
 ROWS = 300
 AUC_RANGE = (0.35, 0.65)

@@ -37,6 +37,8 @@ from validator.protocol.wire import reply_head
 from validator.weights.lora import expected_tensors, read_adapter
 from validator.weights.probe import _linear_modules, _put_on, export_adapter, measure, measure_coverage, probe
 
+pytestmark = pytest.mark.xdist_group("probe")  # What is made once is made by one worker.
+
 METHODS = [ADAPTER, WHOLE]
 
 
