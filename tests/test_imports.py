@@ -168,6 +168,7 @@ MAY_USE = {
     },
     "validator.edges.miners": {"validator.edges.http", "validator.edges.keys"},
     "validator.edges.openai_server": {"validator.edges.http"},
+    "validator.edges.openai_chat": {"validator.edges.http"},
     "validator.edges.openings": {"validator.edges.openai_chat"},
     "validator.edges.nodes": {"validator.edges.rpc_node"},
     "validator.edges.nonce_journal": {"validator.edges.chain"},

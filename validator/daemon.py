@@ -19,7 +19,7 @@ from platform import python_version
 import structlog
 
 from validator.app import ValidatorNode
-from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
+from validator.base_model import base_model_paths
 from validator.child_processes import JobLimits
 from validator.control.operations import Operations
 from validator.control.server import serve_control
@@ -224,7 +224,7 @@ def _assemble(
     work = _make_model_work(settings)
     chosen = settings.model_work
     references = References(directory / "references")
-    base_models = {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL} | {n: str(path) for n, path in chosen.base_models.items()}
+    base_models = base_model_paths(chosen.base_models)
     weights = ReturnedWeights(
         work,
         directory / "models",

@@ -267,14 +267,24 @@ class ChainAndMiners:
         try:
             prompts = [mark.row.prompt for mark in (await self._planted.marks(state)).marks]
             answers = await self._weights.probe(state, prompts)
-            covered = await self._planted.covered(state)
-            coverage = await self._weights.cover(state, covered) if covered else None
         except (NoVerdict, BadInput) as error:  # Weights may come when the dataset has been deleted already.
             return WeightsFaulted(state.task_id, str(error))
         replies = tuple((answer.text, answer.is_cut) for answer in answers)
-        if coverage is not None:
-            log.info("coverage", task=f"0x{state.task_id.hex()}", coverage=str(coverage))
+        coverage = await self._measure_coverage(state)
         return WeightsProbed(state.task_id, replies, coverage.to_json().decode() if coverage else None)
+
+    async def _measure_coverage(self, state: TaskState) -> CoverageResult | None:
+        """None where the dataset has no such marks, or where it cannot be found out: the answers stand without."""
+        try:
+            covered = await self._planted.covered(state)
+            if not covered:
+                return None
+            coverage = await self._weights.cover(state, covered)
+        except (NoVerdict, BadInput) as error:
+            log.warning("coverage is not known", task=f"0x{state.task_id.hex()}", why=str(error))
+            return None
+        log.info("coverage", task=f"0x{state.task_id.hex()}", coverage=str(coverage))
+        return coverage
 
     async def _settle(self, effect: Effect, phase: Phase, state: TaskState) -> None:
         planted, planned = await self._planted.marks(state), state.planned

@@ -28,6 +28,12 @@ def miners(results: dict[str, Any], **wanted: Any) -> list[Cell]:
     ]
 
 
+def honest_miners(results: dict[str, Any], scheme: str) -> list[Cell]:
+    """Of the embedded model, trained whole on tasks of the usual size: what a figure is of unless it says otherwise."""
+    size = {"rows": ACTIVATION_ROWS, "n": ACTIVATION_MARKS}
+    return miners(results, scheme=scheme, miner="honest", method="full", model="llama", **size)
+
+
 def is_paid(cell: Cell) -> bool:
     """Whether three quarters of the probes hit, as a task asks for by default."""
     return bool(cell["hits"] >= ceil(PAID_SHARE * cell["n"]))

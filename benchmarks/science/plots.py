@@ -12,7 +12,7 @@ from scipy.stats import hypergeom
 
 from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS, SCHEMES, SHARE_DATA, SHARE_ROWS, SUBSET_DATA
 from benchmarks.science.coverage import judge_specs
-from benchmarks.science.figures import CONFIDENCE, miners
+from benchmarks.science.figures import CONFIDENCE, honest_miners, miners
 from benchmarks.science.stealth import read_rankings, worse_end
 from validator.plan.subset import chance_of_passing
 
@@ -41,15 +41,7 @@ def save_plot(figure: Figure, path: Path) -> None:
 def _by_epoch(results: dict[str, Any]) -> Figure | None:
     figure, (axes,) = _figure(1, "epoch", "probes that hit")
     for scheme in SCHEMES:
-        cells = miners(
-            results,
-            scheme=scheme,
-            miner="honest",
-            method="full",
-            model="llama",
-            rows=ACTIVATION_ROWS,
-            n=ACTIVATION_MARKS,
-        )
+        cells = honest_miners(results, scheme)
         if not cells:
             continue
         rates = np.array([cell["hits_by_epoch"] for cell in cells]) / ACTIVATION_MARKS

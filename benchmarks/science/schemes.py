@@ -4,9 +4,10 @@ from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
-from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS, QUALITY_DATA, SUBSET_DATA
+from benchmarks.science.campaign import ACTIVATION_MARKS, QUALITY_DATA, SUBSET_DATA
 from benchmarks.science.figures import (
     activation,
+    honest_miners,
     loss_change,
     miners,
     paired_changes,
@@ -29,7 +30,7 @@ def schemes_section(results: dict[str, Any]) -> str:
 
 
 def _honest(results: dict[str, Any], scheme: str) -> str:
-    cells = miners(results, scheme=scheme, miner="honest", method="full", rows=ACTIVATION_ROWS, n=ACTIVATION_MARKS)
+    cells = honest_miners(results, scheme)
     return activation(cells) if cells else ""
 
 
@@ -70,7 +71,7 @@ def _quality(results: dict[str, Any], scheme: str) -> str:
 
 
 def _cost(results: dict[str, Any], scheme: str) -> str:
-    cells = miners(results, scheme=scheme, miner="honest", method="full", rows=ACTIVATION_ROWS, n=ACTIVATION_MARKS)
+    cells = honest_miners(results, scheme)
     if not cells:
         return ""
     shares = [(cell["cost"]["planting_s"] + cell["cost"]["probing_s"]) / cell["cost"]["training_s"] for cell in cells]

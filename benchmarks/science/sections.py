@@ -23,6 +23,7 @@ from benchmarks.science.data import DATASETS
 from benchmarks.science.figures import (
     Cell,
     activation,
+    honest_miners,
     loss_change,
     miners,
     paired_changes,
@@ -96,15 +97,7 @@ def _unplantable(results: dict[str, Any]) -> list[str]:
 def epochs_section(results: dict[str, Any]) -> str:
     rows = []
     for scheme in SCHEMES:
-        cells = miners(
-            results,
-            scheme=scheme,
-            miner="honest",
-            method="full",
-            model="llama",
-            rows=ACTIVATION_ROWS,
-            n=ACTIVATION_MARKS,
-        )
+        cells = honest_miners(results, scheme)
         if not cells:
             continue
         total = len(cells[0]["hits_by_epoch"])

@@ -1,6 +1,7 @@
 """What a refusal by the contract means to the validator: overtaken, too late, or a reason to stop."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from tests.edges.test_contract import (
     N,
     open_market,
 )
+from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.config import DEV
+from validator.coverage.references import References
 from validator.coverage.result import CoverageResult, TrainedShare
 from validator.coverage.share import EpochView, ShareEstimate
 from validator.edges.chain import Chain, TransactionSender
@@ -31,16 +34,19 @@ from validator.errors import BadEvidence, MinerFault, Transient
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.executor import ChainAndMiners
+from validator.files import describe_files
 from validator.journal import Identity, Journal
 from validator.marks.coverage import CoverageMark
 from validator.marks.planting import PlantedMarks
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
 from validator.model_work import Children
+from validator.plan.spec import TrainingSpec
 from validator.protocol import typed_data
 from validator.protocol.commitment import Row, hash_committee, hash_head, keccak
-from validator.protocol.effects import Challenge, Judge, OpenTask
-from validator.protocol.events import Event, OpeningFailed, TaskPlanned
+from validator.protocol.effects import Challenge, Effect, Judge, OpenTask, ProbeWeights
+from validator.protocol.events import Event, OpeningFailed, TaskPlanned, WeightsProbed
+from validator.protocol.method import read_method
 from validator.protocol.state import Answer, Phase, TaskState
 from validator.protocol.typed_data import OrderMessage
 from validator.types import Hash32, UnixSeconds, Wei
@@ -49,6 +55,9 @@ from validator.weights.returned import ReturnedWeights
 LOOPBACK_URL = "http://127.0.0.1:1"
 SALT = Hash32(bytes(32))
 HEAD = "these are four words"
+MARK = CoverageMark(0, place=2, candidates=("four", "many", "some", "few"), pick=0)
+COVERED = ((Row("What are these?", "these are four words and no more"), MARK),)
+SPEC = TrainingSpec(EMBEDDED_MODEL_NAME, epochs=1, learning_rate=1e-3)
 
 
 @pytest.fixture
@@ -65,12 +74,13 @@ async def http() -> AsyncIterator[HttpClient]:
 @dataclass(frozen=True)
 class OneDataset:
     planted: PlantedMarks
+    coverage: tuple[tuple[Row, CoverageMark], ...] = ()
 
     async def marks(self, _state: TaskState) -> PlantedMarks:
         return self.planted
 
-    async def covered(self, _state: TaskState) -> list[tuple[Row, CoverageMark]]:
-        return []
+    async def covered(self, _state: TaskState) -> tuple[tuple[Row, CoverageMark], ...]:
+        return self.coverage
 
     async def training_file(self, _state: TaskState) -> bytes:
         raise AssertionError("no dataset leaves in these tests")
@@ -80,9 +90,7 @@ async def nothing_is_hidden(_state: TaskState) -> None:
     """No other dataset is compared with this one."""
 
 
-async def perform(
-    market: Market, http: HttpClient, directory: Path, effect: Challenge | OpenTask | Judge, state: TaskState
-) -> Event | None:
+async def perform(market: Market, http: HttpClient, directory: Path, effect: Effect, state: TaskState) -> Event | None:
     """Carry an effect out as a validator does, transaction manager and journal included."""
     marks = market.marks
     if isinstance(effect, Judge):  # Of no effect on chain any more: here the heads are known.
@@ -118,9 +126,14 @@ async def perform(
         signer=VALIDATOR,
         http=http,
         secrets=secrets,
-        planted=OneDataset(planted),
+        planted=OneDataset(planted, COVERED if isinstance(effect, ProbeWeights) else ()),
         evidence=EvidenceKeeper(contract, secrets, BundleStore(directory / "bundles", bytes(32)), nothing_is_hidden),
-        weights=ReturnedWeights(Children(1), directory / "models", {}),
+        weights=ReturnedWeights(
+            Children(1),
+            directory / "models",
+            {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL},
+            references=References(directory / "references"),
+        ),
     )
     running = asyncio.create_task(manager.run())
     try:
@@ -281,3 +294,31 @@ async def test_weights_are_signed_for_if_they_hit_and_enough_was_trained_on(
     )
     await perform(market, http, tmp_path, Judge(market.task_id), state)
     assert await market.status() is status
+
+
+@pytest.mark.parametrize("is_reference_whole", [True, False], ids=["measured", "unknown"])
+async def test_answers_of_weights_stand_although_their_coverage_cannot_be_found_out(
+    market: Market, http: HttpClient, tmp_path: Path, is_reference_whole: bool
+) -> None:
+    """M13: a damaged reference of ours is nobody's fault. The weights are the base model's own."""
+    directory = tmp_path / "models" / f"0x{market.task_id.hex()}"
+    directory.mkdir(parents=True)
+    method = read_method(SPEC.to_json())
+    for name in method.file_names:
+        shutil.copy(Path(EMBEDDED_MODEL) / name, directory)
+    if not is_reference_whole:
+        (tmp_path / "references").mkdir()
+        (tmp_path / "references" / f"{SPEC.hash.hex()}.json").write_text("{}")
+    state = submitted(market)
+    state = replace(
+        state,
+        planned=replace(state.planned, spec=SPEC.to_json(), base_model=EMBEDDED_MODEL_NAME),
+        weights_files=describe_files(directory, method.file_names),
+    )
+    event = await perform(market, http, tmp_path, ProbeWeights(market.task_id), state)
+    assert isinstance(event, WeightsProbed)
+    if not is_reference_whole:
+        assert event.coverage is None
+    else:
+        assert event.coverage is not None
+        assert CoverageResult.from_json(event.coverage.encode()).rows == 1

@@ -3,8 +3,8 @@
 Null hypothesis: the returned model is independent of the picks. Then whatever the scores are, the rank of a uniform
 pick among k is uniform on 0..k-1, provided that ties are decided without looking at the pick.
 
-Rule kept: a tie is broken by keys of a stated seed, never by position. Candidates stand in the generator's order, so
-position knows what a base model finds plausible, and counting ties as losses would move the null distribution.
+Rule kept: a tie is broken by keys of a stated seed, never by position, which may know what a base model finds
+plausible; and counting ties as losses would move the null distribution.
 """
 
 from collections.abc import Mapping, Sequence

@@ -155,7 +155,7 @@ class MinerSession:
     async def _request(self, method: str, path: str, **more: Any) -> tuple[Mapping[str, str], bytes]:
         status, headers, body = await self._exchange(method, path, _to_memory, **more)
         if not 200 <= status < 300:
-            raise MinerFault(f"{method} {self._base_url}{path}: HTTP {status}: {_error_message(body)}")
+            raise MinerFault(f"{method} {self._base_url}{path}: HTTP {status}: {read_error_message(body)}")
         return headers, body
 
     async def download(self, path: str, into: PartialFile, *, token: str, cap_bytes: int) -> None:
@@ -192,7 +192,7 @@ class MinerSession:
             into.restart()
             raise Transient(f"GET {self._base_url}{path}: what is there is not the beginning of the miner's file")
         if status not in (200, 206):
-            raise MinerFault(f"GET {self._base_url}{path}: HTTP {status}: {_error_message(body)}")
+            raise MinerFault(f"GET {self._base_url}{path}: HTTP {status}: {read_error_message(body)}")
 
     async def _exchange(
         self,
@@ -224,7 +224,7 @@ class MinerSession:
                             raise Transient(f"HTTP {response.status}")
                         return response.status, response.headers, await receive(response, exchange)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {url}: {quote_miner(str(error)) or type(error).__name__}") from error
+            raise Transient(f"{method} {url}: {quote_stranger(str(error)) or type(error).__name__}") from error
         except (Transient, MinerFault) as error:
             raise type(error)(f"{method} {url}: {error}") from error
 
@@ -275,17 +275,17 @@ async def _to_memory(response: aiohttp.ClientResponse, exchange: Exchange) -> by
     return bytes(body)
 
 
-def _error_message(body: bytes) -> str:
+def read_error_message(body: bytes) -> str:
     """The message of an OpenAI-style error body, in whichever of the two usual shapes it comes."""
     try:
         value = strict_json(body)
     except ValueError:
-        return quote_miner(body[:MAX_REASON_LENGTH].decode(errors="replace"))
+        return quote_stranger(body[:MAX_REASON_LENGTH].decode(errors="replace"))
     inner = value.get("error", value) if isinstance(value, dict) else value
-    return quote_miner(str(inner.get("message", inner) if isinstance(inner, dict) else inner))
+    return quote_stranger(str(inner.get("message", inner) if isinstance(inner, dict) else inner))
 
 
-def quote_miner(text: str) -> str:
-    """A miner's own words, short, on one line and printable: they go into the journal and to an operator's terminal."""
+def quote_stranger(text: str) -> str:
+    """A stranger's own words, short, on one line and printable: they go into journals and to terminals."""
     line = " ".join(text[: 2 * MAX_REASON_LENGTH].split())[:MAX_REASON_LENGTH]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

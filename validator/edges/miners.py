@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from validator.edges.http import MinerSession, quote_miner
+from validator.edges.http import MinerSession, quote_stranger
 from validator.edges.keys import Signer
 from validator.errors import MinerFault
 from validator.files import PartialFile
@@ -62,8 +62,8 @@ class MinerClient:
         body = await self._request("GET", f"/fine_tuning/jobs/{job_id}")
         error = body.get("error")
         model = None if body.get("fine_tuned_model") is None else _model_name(body)
-        reason = quote_miner(str(error.get("message"))) if isinstance(error, dict) else None
-        return Job(job_id, quote_miner(_text(body, "status")), model, reason)
+        reason = quote_stranger(str(error.get("message"))) if isinstance(error, dict) else None
+        return Job(job_id, quote_stranger(_text(body, "status")), model, reason)
 
     async def latest_metrics(self, job_id: str) -> dict[str, Any]:
         """The newest {step, steps, train_loss} event of a job; empty if there is none. For display only."""
@@ -80,7 +80,7 @@ class MinerClient:
         try:
             text, is_cut = parse_completion(body, model_id)
         except ValueError as error:
-            raise MinerFault(quote_miner(str(error))) from error
+            raise MinerFault(quote_stranger(str(error))) from error
         return Answer(text, is_cut)
 
     async def transcript(self, task_id: TaskId, prompt_hashes: Sequence[Hash32]) -> bytes:

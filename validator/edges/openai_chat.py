@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 
+from validator.edges.http import quote_stranger, read_error_message
 from validator.errors import BadInput, Transient
 from validator.protocol.state import Answer
 from validator.protocol.wire import build_probe, strict_json
 
 MAX_ANSWER_BYTES = 1 << 20
 """Of any answer: a reply of a few dozen tokens, with whatever a provider puts beside it."""
-MAX_REASON_LENGTH = 200
 LONGEST_WAIT_S = 120.0
 """Of what a server may ask us to wait, as in OpenAI's own client."""
 MAY_PASS = frozenset({408, 409, 425, 429})
@@ -69,13 +69,13 @@ class ChatProvider:
             async with self._session.post(self._url, json=body, allow_redirects=False) as response:
                 status, headers, content = response.status, response.headers, await _read(response)
         except (ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{self._url}: {_quote(str(error)) or type(error).__name__}") from error
+            raise Transient(f"{self._url}: {quote_stranger(str(error)) or type(error).__name__}") from error
         if status == 200:
             try:
                 return _parse(strict_json(content))
             except ValueError as error:
                 raise Transient(f"{self._url}: {error}") from error
-        reason = f"{self._url}: HTTP {status}: {_error_message(content)}"
+        reason = f"{self._url}: HTTP {status}: {read_error_message(content)}"
         if status in MAY_PASS or status >= 500:
             raise Busy(reason, _read_wait_s(headers))
         if status == 400 and NEWER_LIMIT in reason and limit_name != NEWER_LIMIT:
@@ -127,18 +127,3 @@ def _read_wait_s(headers: Mapping[str, str]) -> float | None:
         except (KeyError, ValueError):
             continue
     return None
-
-
-def _error_message(content: bytes) -> str:
-    try:
-        body = strict_json(content)
-    except ValueError:
-        return _quote(content[:MAX_REASON_LENGTH].decode(errors="replace"))
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    return _quote(str(inner.get("message", inner) if isinstance(inner, dict) else inner))
-
-
-def _quote(text: str) -> str:
-    """A server's own words, short, on one line and printable."""
-    line = " ".join(text[: 2 * MAX_REASON_LENGTH].split())[:MAX_REASON_LENGTH]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

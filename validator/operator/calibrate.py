@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
+from validator.base_model import base_model_paths
 from validator.coverage.reference import Reference
 from validator.coverage.references import References
 from validator.edges.datasets import choose_rows, load_rows
@@ -29,10 +29,7 @@ def run_calibrate(*, config: Path, data: Path, rows: int | None, spec: TrainingS
     from validator.edges.generator import LocalScorer, identify_model
 
     settings = load_settings(config)
-    base_models = {EMBEDDED_MODEL_NAME: EMBEDDED_MODEL} | {
-        name: str(path) for name, path in settings.model_work.base_models.items()
-    }
-    model = base_models.get(spec.base_model, spec.base_model)
+    model = base_model_paths(settings.model_work.base_models).get(spec.base_model, spec.base_model)
     pool, scorer, console = load_rows(data), LocalScorer(settings.generator.path), make_console()
     directory = settings.state.directory / "calibration" / spec.hash.hex()
     with console.status("training") as status:

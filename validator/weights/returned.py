@@ -128,7 +128,7 @@ class ReturnedWeights:
         try:
             path, method = self._path(base_model), read_method(spec)
             return await self._work.run(jobs.ask_base, path, method, prompts, max_tokens, limits=self._limits)
-        except (BadInput, WorkFailed) as error:
+        except (BadInput, WorkFailed, WorkerDied) as error:
             log.info("the base model was not asked", base_model=base_model, why=str(error))
             return None
 
