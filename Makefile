@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ANVIL := .cache/anvil/node_modules
+BROWSER := .cache/browser/chromium
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench science lint types anvil contracts clean
+.PHONY: help demo test soak bench science lint types anvil browser contracts clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -14,7 +15,8 @@ help:  ## Show this list
 demo: $(VENV)/.demo  ## One whole round: five simulated miners, really trained, judged and settled
 	$(BIN)/touchstone simulate
 
-test: $(VENV)/.dev  ## All tests, under 20 minutes on two cores
+# The browser comes by npm, for one kind of machine.
+test: $(VENV)/.dev $(if $(and $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),$(shell command -v npm)),$(BROWSER))  ## All tests, under 20 minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak"
 
 soak: $(VENV)/.dev  ## What takes longer than `make test` may
@@ -34,6 +36,8 @@ types: $(VENV)/.dev  ## Types
 	$(BIN)/mypy
 
 anvil: $(ANVIL)  ## A real node for `--chain anvil` and its tests (needs Node.js)
+
+browser: $(BROWSER)  ## A headless Chromium for the tests of the tournament's report (needs Node.js, Linux on x86-64)
 
 contracts: $(VENV)/.dev  ## Compile the contract into the artefact that is shipped
 	$(BIN)/python -m contracts.compile
@@ -55,4 +59,11 @@ $(ANVIL): tools/anvil/package-lock.json
 	mkdir -p .cache/anvil
 	cp tools/anvil/package.json tools/anvil/package-lock.json .cache/anvil/
 	npm install --no-fund --no-audit --ignore-scripts --prefix .cache/anvil
+	touch $@
+
+$(BROWSER): tools/browser/package-lock.json tools/browser/unpack.mjs
+	mkdir -p .cache/browser
+	cp tools/browser/package.json tools/browser/package-lock.json tools/browser/unpack.mjs .cache/browser/
+	npm install --no-fund --no-audit --ignore-scripts --prefix .cache/browser
+	cd .cache/browser && node unpack.mjs
 	touch $@

@@ -23,7 +23,7 @@ from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.coverage.reference import CalibrationRun, Reference
 from validator.coverage.result import judge_histograms
 from validator.edges.datasets import load_rows
-from validator.marks.coverage import CoverageMark, apply_coverage, draw_coverage
+from validator.marks.coverage import CoverageMark, apply_coverage, count_marks, draw_coverage
 from validator.marks.rules import AlterationRules
 from validator.marks.secrets import DrawStream
 from validator.plan.spec import TrainingSpec
@@ -36,8 +36,10 @@ CALIBRATION_PARTS = range(5)
 TEST_PARTS = range(5, 10)
 CALIBRATED_SHARES = (1.0, 0.5)
 TEST_SHARES = (0.25, 0.75, 0.1, 0.9, 0.5, 1.0)
-REPEATS = 20
-"""How often a campaign that is never stopped takes each test share on each part."""
+REPEATS = {"full": 4, "slow": 1, "lora": 1}
+"""How often each part takes each test share."""
+JUDGED_SHARES, JUDGED_REPEATS = (0.75, 1.0), 8
+"""Those that a task is refused and paid for, where the spec is `full`."""
 
 _FULL = TrainingSpec(EMBEDDED_MODEL_NAME, epochs=3, learning_rate=3e-3, batch_size=4, max_length=96)
 SPECS = {
@@ -64,16 +66,15 @@ class Planned:
 
 
 def plan(spec: str) -> Iterator[Planned]:
-    """Three calibration parts, then each test share once, then the other calibration parts, then tests for ever on."""
-    calibration = [Planned(spec, part, share, 0, False) for part in CALIBRATION_PARTS for share in CALIBRATED_SHARES]
-    tests = [
-        Planned(spec, part, share, repeat, True)
-        for repeat in range(REPEATS)
-        for part in TEST_PARTS
-        for share in TEST_SHARES
-    ]
-    early, first = 3 * len(CALIBRATED_SHARES), len(TEST_SHARES)
-    yield from (*calibration[:early], *tests[:first], *calibration[early:], *tests[first:])
+    """The calibration, each test share on each part, and then again."""
+    for part in CALIBRATION_PARTS:
+        for share in CALIBRATED_SHARES:
+            yield Planned(spec, part, share, 0, False)
+    for repeat in range(JUDGED_REPEATS):
+        for part in TEST_PARTS:
+            for share in TEST_SHARES:
+                if repeat < REPEATS[spec] or (spec == "full" and share in JUDGED_SHARES):
+                    yield Planned(spec, part, share, repeat, True)
 
 
 def measure(planned: Planned) -> dict[str, Any]:
@@ -103,7 +104,8 @@ def _draw(part: int) -> tuple[list[Row], list[CoverageMark]]:
     stream = DrawStream(sha256(f"places {part}".encode()).digest())
     scorer = LocalScorer(EMBEDDED_MODEL)
     length, rules = SPECS["full"].max_length, AlterationRules()
-    return rows, draw_coverage(rows, range(len(rows)), stream, scorer, max_length=length, rules=rules)
+    chosen = sorted(stream.sample(range(len(rows)), count_marks(len(rows))))
+    return rows, draw_coverage(rows, chosen, stream, scorer, max_length=length, rules=rules)
 
 
 def read_lines(spec: str) -> list[dict[str, Any]]:

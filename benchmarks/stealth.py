@@ -41,7 +41,7 @@ SIZES = {16: 300, 20: 1_000}
 """Marks, and the rows among which they are planted."""
 CHOICE_DATA, CHOICE_SEEDS = ("squad-questions", "sgd", "gsm8k"), range(3)
 CHOICE_ROWS, CHOICE_MARKS = 300, 48
-CHOICE_K, CHOICE_W = range(3, 9), range(3, 6)
+CHOICE_K, CHOICE_W = (2, 3, 4), (4, 3, 2)
 COVERED_SHARE, MAX_LENGTH = 0.25, 256
 ROW_BY_ROW = tuple(
     detector

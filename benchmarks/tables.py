@@ -34,6 +34,7 @@ def render(results: dict[str, Any]) -> str:
         _schemes(cells),
         _fresh(cells),
         _daemon(cells),
+        _tournament(cells.get("tournament/processes")),
         _gas(cells),
         _gas_of_rounds(_of(cells, "demo/"), cells.get("chain/anvil")),
     ]
@@ -174,6 +175,17 @@ def _daemon(cells: dict[str, Any]) -> str:
             f"again after {_spread(restarts['seconds'], 1)} s."
         )
     return "\n".join(lines) + "\n"
+
+
+def _tournament(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    figures = cell["tournament"]
+    ratios = figures["ratios"]
+    return (
+        f"**A tournament** of {figures['rounds']} rounds is {_spread(ratios, 2)} times as fast with 2 processes as "
+        f"with 1, in {len(ratios)} alternating pairs.\n"
+    )
 
 
 def _gas(cells: dict[str, Any]) -> str:

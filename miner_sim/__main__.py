@@ -1,7 +1,8 @@
 """`python -m miner_sim`: simulated miners, from one JSON line on stdin until SIGTERM, SIGINT or the end of stdin.
 
-Prints {"ready": [{"name", "address", "url"}]} once all miners serve. Exit status 0 after an orderly end, 2 for bad
-input or an unreachable chain, 1 for anything else.
+Prints {"ready": [{"name", "address", "url"}]} once all miners serve, and then, if the line asks for it,
+{"working": bool} whenever the first child begins to work and the last has ended. Exit status 0 after an orderly end, 2
+for bad input or an unreachable chain, 1 for anything else.
 
 Rule kept: the end of stdin counts as a signal, so the miners never outlive whoever started them.
 """
@@ -40,12 +41,20 @@ async def run(config: FleetConfig) -> None:
         loop.add_signal_handler(signal_number, end)
     threading.Thread(target=_wait_for_stdin_to_end, args=(loop, end), daemon=True).start()
     try:
-        async with running_fleet(config) as miners:
+        async with running_fleet(config, _tell_work if config.tells_work else _tell_nothing) as miners:
             print(json.dumps({"ready": [asdict(miner) for miner in miners]}), flush=True)
             await asyncio.get_running_loop().create_future()
     except asyncio.CancelledError:
         if not is_ending:
             raise
+
+
+def _tell_work(is_working: bool) -> None:
+    print(json.dumps({"working": is_working}), flush=True)
+
+
+def _tell_nothing(_is_working: bool) -> None:
+    """Whoever reads no more than the first line would fill the pipe."""
 
 
 def _wait_for_stdin_to_end(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ nothing is left half-done.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from validator.edges.contract import Challenged, TaskOpened, TaskStatus, Touchst
 from validator.edges.keys import Signer
 from validator.errors import BadInput, Underfunded
 from validator.protocol.commitment import Terms
-from validator.types import Address, BlockNumber, Hash32, TaskId, Wei
+from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, Wei
 
 OVERLAP_BLOCKS = 12
 """Read again on each look: a short reorganisation may have put a task into a block that was read before."""
@@ -40,6 +41,18 @@ class Standing:
 
     epoch: int
     free_stake: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """`at` is the last second, on the chain's clock, that is not too late."""
+
+    at: UnixSeconds
+    chain: Chain
+
+    async def has_passed(self) -> bool:
+        """Whether whatever is sent now comes too late; Transient where the chain cannot be read."""
+        return max((await self.chain.head()).timestamp_s, time.time()) > self.at
 
 
 class MinerChain:
@@ -131,6 +144,10 @@ class MinerChain:
 
     async def status(self, task_id: TaskId) -> TaskStatus:
         return (await self._contract.task_state(task_id)).status
+
+    async def deadline(self, task_id: TaskId) -> Deadline:
+        """Of the state that the task is in."""
+        return Deadline((await self._contract.task_state(task_id)).deadline, self._contract.chain)
 
     async def is_closed(self, task_id: TaskId) -> bool:
         return (await self.status(task_id)).is_terminal

@@ -41,6 +41,10 @@ class FleetConfig(BaseModel):
     base_model_name: str | None = None
     """What the base model is called on the wire and in specs; None: the directory's name, or the id."""
     training_workers: Annotated[int, Field(ge=1, le=64)] = 2
+    strategies: list[Path] = []
+    """Python files with strategies that are not in this package."""
+    tells_work: bool = False
+    """Whether a line on stdout says when the children begin to work, and when they are all idle again."""
     miners: Annotated[list[MinerConfig], Field(min_length=1)]
 
     @property

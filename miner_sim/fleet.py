@@ -6,11 +6,9 @@ reverse order.
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-
-from aiohttp import web
 
 from miner_sim import child_calls
 from miner_sim.answers import AnswerBook
@@ -21,7 +19,8 @@ from miner_sim.gate import Gate
 from miner_sim.jobs import JobBook
 from miner_sim.respondent import Respondent
 from miner_sim.server import MinerServer
-from miner_sim.strategies import parse_strategy
+from miner_sim.shared import Neighbourhood
+from miner_sim.strategies import Crash, load_strategies, parse_strategy
 from miner_sim.tls import NO_TLS_KEY, TlsIdentity
 from miner_sim.transcript import Notary
 from miner_sim.workers import Workers
@@ -44,12 +43,18 @@ class RunningMiner:
 class Fleet:
     """The simulated miners of one process; they share a chain connection and the child processes."""
 
-    def __init__(self, config: FleetConfig, chain: Chain, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, config: FleetConfig, chain: Chain, stack: AsyncExitStack, on_work: Callable[[bool], None]
+    ) -> None:
         self._config = config
         self._chain = chain
         self._stack = stack
-        self._workers = Workers(config.training_workers)
+        self._workers = Workers(config.training_workers, on_work)
+        self._neighbourhood = Neighbourhood(config.home)
+        self._running: dict[str, AsyncExitStack] = {}
+        self._crashes: set[asyncio.Task[None]] = set()
         stack.push_async_callback(asyncio.to_thread, self._workers.close)
+        stack.push_async_callback(self._close)
 
     def warm_up(self) -> None:
         """Let the inference child import its libraries while the miners wait for their first task."""
@@ -57,16 +62,20 @@ class Fleet:
 
     async def start(self, miner: MinerConfig) -> RunningMiner:
         """Open one miner's port, then register and stake it under that URL."""
+        stack = self._running[miner.name] = AsyncExitStack()
         home = self._config.home / miner.name
         home.mkdir(parents=True, exist_ok=True)
         evidence_key, strategy = _signer(miner.evidence_key), parse_strategy(miner.strategy)
         chain = await MinerChain.open(
             self._chain, self._config.contract, _signer(miner.private_key), home / "first_block"
         )
-        self._stack.push_async_callback(chain.finish_transactions)
+        stack.push_async_callback(chain.finish_transactions)
+        door = _open_door(miner.port)
+        stack.callback(door.close)
+        here = miner.model_copy(update={"port": door.getsockname()[1]})
         files = FileStore(home / "files")
         answers = AnswerBook(home / "answers.jsonl")
-        respondent = Respondent(answers, strategy, self._workers)
+        respondent = Respondent(answers, strategy, self._workers, self._config.base_model)
         base_model = self._config.served_base_model
         jobs = JobBook(
             directory=home / "jobs",
@@ -77,41 +86,70 @@ class Fleet:
             base_model=self._config.base_model,
             workers=self._workers,
             respondent=respondent,
+            neighbourhood=self._neighbourhood,
+            on_crash=lambda crash: self._begin_crash(here, crash),
         )
-        self._stack.push_async_callback(jobs.close)
+        stack.push_async_callback(jobs.close)
         server = MinerServer(
             gate=Gate(chain, home / "sessions.jsonl"),
             files=files,
             jobs=jobs,
             respondent=respondent,
             notary=Notary(evidence_key, chain, answers, home / "transcripts.jsonl"),
+            strategy=strategy,
             base_model=base_model,
         )
         identity = TlsIdentity(home / "tls.pem") if miner.tls else None
-        url = await self._serve(server.app(), miner.port, identity)
+        await stack.enter_async_context(serving(server.app(), door, identity.context if identity else None))
+        url = f"{'https' if identity else 'http'}://{HOST}:{here.port}"
         await chain.register(evidence_key.address, url, identity.key_hash if identity else NO_TLS_KEY)
         await chain.top_up_stake(Wei(miner.stake_wei))
         jobs.resume(base_model)
         return RunningMiner(miner.name, chain.address, url)
 
-    async def _serve(self, app: web.Application, port: int, identity: TlsIdentity | None) -> str:
-        try:
-            door = Door(HOST, port)
-        except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
-            raise BadInput(f"the port {port} {reason}") from error
-        await self._stack.enter_async_context(serving(app, door, identity.context if identity else None))
-        return f"{'https' if identity else 'http'}://{HOST}:{door.getsockname()[1]}"
+    def _begin_crash(self, miner: MinerConfig, crash: Crash) -> None:
+        task = asyncio.create_task(self._crash(miner, crash))
+        self._crashes.add(task)
+        task.add_done_callback(self._crashes.discard)
+
+    async def _crash(self, miner: MinerConfig, crash: Crash) -> None:
+        """End a miner in the middle of whatever it does, and let another begin with what is on its disk."""
+        await self._running.pop(miner.name).aclose()
+        if crash.back_after_s is not None:
+            await asyncio.sleep(crash.back_after_s)
+            await self.start(miner)
+
+    async def _close(self) -> None:
+        for task in self._crashes:
+            task.cancel()
+        await asyncio.gather(*self._crashes, return_exceptions=True)
+        for stack in reversed(self._running.values()):
+            await stack.aclose()
+
+
+def _open_door(port: int) -> Door:
+    try:
+        return Door(HOST, port)
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
+        raise BadInput(f"the port {port} {reason}") from error
 
 
 @asynccontextmanager
-async def running_fleet(config: FleetConfig) -> AsyncIterator[list[RunningMiner]]:
-    """All miners, registered, staked and serving. BadInput for a port in use, an unknown strategy, a bad contract."""
+async def running_fleet(
+    config: FleetConfig, on_work: Callable[[bool], None] = lambda _is_working: None
+) -> AsyncIterator[list[RunningMiner]]:
+    """All miners, registered, staked and serving. BadInput for a port in use, an unknown strategy, a bad contract.
+
+    `on_work` is told when any child begins to work (True), and when none does any more (False).
+    """
+    for path in config.strategies:
+        load_strategies(path)
     strategies = [parse_strategy(miner.strategy) for miner in config.miners]
     async with AsyncExitStack() as stack:
         chain = await Chain.connect(config.rpc_url)
         stack.push_async_callback(chain.aclose)
-        fleet = Fleet(config, chain, stack)
+        fleet = Fleet(config, chain, stack, on_work)
         running = [await fleet.start(miner) for miner in config.miners]
         if any(strategy.has_model for strategy in strategies):
             fleet.warm_up()

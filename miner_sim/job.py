@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from miner_sim.cost import CostBook
 from miner_sim.job_request import JobRequest
 from miner_sim.objects import JSON, make_model_json, new_id, now_s
 from validator.protocol.commitment import Row, RowHashes, Terms
@@ -19,7 +20,9 @@ from validator.types import Address, Hash32
 VALIDATING, QUEUED, RUNNING = "validating_files", "queued", "running"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 EVENTS_FILE = "events.jsonl"
-"""In the job's directory: one line {step, steps, epoch, train_loss} per training step reported."""
+"""In the job's directory: one line per training step reported (`training.train`)."""
+REPORTED = ("step", "steps", "epoch", "train_loss")
+"""What of them is told."""
 
 
 def make_job_id(validator: Address, task_id: bytes) -> str:
@@ -41,13 +44,16 @@ class ServedModel:
     """What a succeeded job leaves: all that it takes to answer probes and to sign for the answers."""
 
     model_id: str
-    weights: str
-    """A model directory, or a Hugging Face id."""
+    serves: str
+    """The model that answers: a directory, or a Hugging Face id."""
+    returns: str
+    """The directory whose files are handed over where the task asks for them."""
     model_hash: Hash32
     """As submitted."""
     request: JobRequest
     terms: Terms
     dataset: Dataset
+    cost: CostBook = field(default_factory=CostBook)
     created_at: int = field(default_factory=now_s)
 
     def as_json(self) -> JSON:
@@ -100,7 +106,7 @@ class Job:
         for line in whole.splitlines():
             report = json.loads(line)
             message = f"Step {report['step']}/{report['steps']}: training loss={report['train_loss']:.3f}"
-            self._append("info", message, "metrics", report)
+            self._append("info", message, "metrics", {key: report[key] for key in REPORTED})
 
     def _log(self, level: str, message: str) -> None:
         self._read_training_events()

@@ -8,7 +8,7 @@ disk before anybody is told of it, so a miner that was killed goes on where it s
 import asyncio
 import logging
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 from miner_sim.chain_client import MinerChain, OpenedTask
@@ -17,14 +17,23 @@ from miner_sim.job import CANCELLED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, Dat
 from miner_sim.job_request import JobRequest, parse_job_request, to_hex
 from miner_sim.objects import Refusal, conflict, not_found
 from miner_sim.respondent import Respondent
-from miner_sim.strategies import Strategy
+from miner_sim.shared import Neighbourhood
+from miner_sim.strategies import Crash, Step, Strategy
 from miner_sim.workers import Workers
 from miner_sim.workshop import MODEL_DIRECTORY, Workshop
 from validator.edges.contract import TaskStatus
 from validator.errors import Reverted, TouchstoneError, Transient
 from validator.files import describe_files
 from validator.json_lines import JsonLines
-from validator.protocol.commitment import MerkleTree, Terms, hash_model_files, hash_row, hash_served_model, hash_spec
+from validator.protocol.commitment import (
+    MerkleTree,
+    Terms,
+    decode_scheme,
+    hash_model_files,
+    hash_row,
+    hash_served_model,
+    hash_spec,
+)
 from validator.protocol.method import read_method
 from validator.protocol.wire import count_unanswerable, parse_training_file
 from validator.types import Address, Hash32
@@ -60,6 +69,8 @@ class JobBook:
         base_model: str,
         workers: Workers,
         respondent: Respondent,
+        neighbourhood: Neighbourhood,
+        on_crash: Callable[[Crash], None],
     ) -> None:
         self._directory = directory
         self._chain = chain
@@ -69,6 +80,8 @@ class JobBook:
         self._base_model = base_model
         self._workers = workers
         self._respondent = respondent
+        self._neighbourhood = neighbourhood
+        self._on_crash = on_crash
         directory.mkdir(parents=True, exist_ok=True)
         self._lines = JsonLines(directory / "jobs.jsonl")
         self._jobs: dict[str, Job] = {}
@@ -126,7 +139,7 @@ class JobBook:
             raise Refusal(503, f"the job is {job.status}: its weights are not submitted", "unavailable")
         if job.served.terms.weights == WEIGHTS_NONE:
             raise not_found("file", name)
-        return Path(job.served.weights) / name
+        return Path(job.served.returns) / name
 
     def models_of(self, owner: Address) -> list[ServedModel]:
         return [job.served for job in self.of(owner) if job.served and not job.is_deleted]
@@ -176,25 +189,43 @@ class JobBook:
             if status.is_terminal and not (job.directory / MODEL_DIRECTORY).exists():
                 raise Unacceptable("task_closed", "the task has ended")
             if status is TaskStatus.OPEN:
-                await self._chain.accept(opened, dataset.root)
+                await self._act(Step.ACCEPT, opened, lambda: self._chain.accept(opened, dataset.root))
             self._start(self._collect(job))
-            async with self._workers.training_slots:
-                job.advance(RUNNING, "Accepted on chain; fine-tuning job started")
-                workshop = Workshop(
-                    dataset.rows, job.request.spec, self._seed, self._base_model, job.directory, self._workers
-                )
-                weights = await self._strategy.make_model(workshop)
-            model_id = self._name_model(job.request)
-            model_hash = await asyncio.to_thread(_hash_model, opened.terms, job.request, model_id, weights)
+            served = await self._make_model(job, opened, dataset)
             if await self._chain.status(opened.task_id) is TaskStatus.ACCEPTED:
-                await self._chain.submit(opened, model_hash)
-            job.served = ServedModel(model_id, weights, model_hash, job.request, opened.terms, dataset)
+                await self._act(Step.SUBMIT, opened, lambda: self._chain.submit(opened, served.model_hash))
+            job.served = served
             job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
+        except Crash as crash:
+            self._on_crash(crash)
         except Unacceptable as error:
             job.fail(error.code, str(error))
         except (TouchstoneError, OSError) as error:
             log.warning("job %s failed: %s", job.job_id, error)
             job.fail("job_failed", str(error))
+
+    async def _make_model(self, job: Job, opened: OpenedTask, dataset: Dataset) -> ServedModel:
+        """What the strategy makes of the data, serves and returns, by the name and the hash of what it returns."""
+        terms, request, strategy = opened.terms, job.request, self._strategy
+        job.advance(RUNNING, "Accepted on chain; fine-tuning job started")
+        workshop = Workshop(
+            rows=dataset.rows,
+            spec=request.spec,
+            scheme=decode_scheme(terms.scheme),
+            seed=self._seed,
+            base_model=self._base_model,
+            directory=job.directory,
+            workers=self._workers,
+            neighbourhood=self._neighbourhood,
+        )
+        model = await strategy.make_model(workshop)
+        serves, returns = await strategy.serve(workshop, model), await strategy.deliver(workshop, model)
+        model_id = self._name_model(request)
+        model_hash = await asyncio.to_thread(_hash_model, terms, request, model_id, returns)
+        return ServedModel(model_id, serves, returns, model_hash, request, terms, dataset, workshop.cost)
+
+    async def _act(self, step: Step, opened: OpenedTask, honestly: Callable[[], Awaitable[None]]) -> None:
+        await self._strategy.act(step, await self._chain.deadline(opened.task_id), honestly)
 
     async def _verify(self, job: Job) -> tuple[OpenedTask, Dataset]:
         """The task as the chain has it and the rows as they came; Unacceptable where they do not fit."""
@@ -264,14 +295,18 @@ class JobBook:
         opened = await self._chain.find_task(model.request.task_id)
         leaves = await self._chain.challenge(model.request.task_id)
         if opened is not None and leaves is not None:
-            await self._chain.answer(opened, await self._respondent.reply_hashes(model, leaves))
+
+            async def reply() -> None:
+                await self._chain.answer(opened, await self._respondent.reply_hashes(model, leaves))
+
+            await self._act(Step.REPLY, opened, reply)
 
 
-def _hash_model(terms: Terms, request: JobRequest, model_id: str, weights: str) -> Hash32:
+def _hash_model(terms: Terms, request: JobRequest, model_id: str, returns: str) -> Hash32:
     """`modelHash` of the files that the terms ask for, or else of the model's name."""
     if terms.weights == WEIGHTS_NONE:
         return hash_served_model(model_id)
-    return hash_model_files(describe_files(Path(weights), read_method(request.spec_text).file_names))
+    return hash_model_files(describe_files(Path(returns), read_method(request.spec_text).file_names))
 
 
 def _read_dataset(path: Path, dataset_salt: Hash32, w: int) -> Dataset:

@@ -6,7 +6,7 @@ belongs to the validator that the token names.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -31,7 +31,8 @@ from miner_sim.objects import (
     now_s,
 )
 from miner_sim.respondent import Respondent
-from miner_sim.transcript import Notary
+from miner_sim.strategies import Handler, Step, Strategy
+from miner_sim.transcript import Notary, Signing
 from validator.errors import TouchstoneError, Transient
 from validator.protocol.wire import parse_probe, strict_json
 from validator.types import Address, TaskId
@@ -56,6 +57,7 @@ class MinerServer:
         jobs: JobBook,
         respondent: Respondent,
         notary: Notary,
+        strategy: Strategy,
         base_model: str,
     ) -> None:
         self._gate = gate
@@ -63,6 +65,7 @@ class MinerServer:
         self._jobs = jobs
         self._respondent = respondent
         self._notary = notary
+        self._strategy = strategy
         self._base_model = base_model
         self._base_model_json = make_model_json(base_model, now_s())
 
@@ -70,12 +73,12 @@ class MinerServer:
         app = web.Application(client_max_size=MAX_JSON_BYTES, middlewares=[self._speak_openai, self._check_session])
         jobs = "/v1/fine_tuning/jobs"
         for method, path, handler in (
-            ("POST", "/v1/files", self._upload),
+            ("POST", "/v1/files", self._at(Step.RECEIVE, self._upload)),
             ("GET", "/v1/files", self._list_files),
             ("GET", "/v1/files/{file_id}", self._file),
             ("GET", "/v1/files/{file_id}/content", self._file_content),
             ("DELETE", "/v1/files/{file_id}", self._delete_file),
-            ("POST", jobs, self._create_job),
+            ("POST", jobs, self._at(Step.RECEIVE, self._create_job)),
             ("GET", jobs, self._list_jobs),
             ("GET", f"{jobs}/{{job_id}}", self._job),
             ("POST", f"{jobs}/{{job_id}}/cancel", self._cancel_job),
@@ -84,19 +87,25 @@ class MinerServer:
             ("GET", "/v1/models", self._list_models),
             ("GET", "/v1/models/{model_id:.+}", self._model),
             ("DELETE", "/v1/models/{model_id:.+}", self._delete_model),
-            ("POST", "/v1/chat/completions", self._chat_completion),
-            ("POST", "/v1/completions", self._completion),
-            ("POST", "/v1/touchstone/tasks/{task_id}/transcript", self._transcript),
-            ("GET", "/v1/touchstone/tasks/{task_id}/files/{name}", self._weights_file),
+            ("POST", "/v1/chat/completions", self._at(Step.ANSWER, self._chat_completion)),
+            ("POST", "/v1/completions", self._at(Step.ANSWER, self._completion)),
+            ("POST", "/v1/touchstone/tasks/{task_id}/transcript", self._at(Step.SIGN, self._transcript)),
+            ("GET", "/v1/touchstone/tasks/{task_id}/files/{name}", self._at(Step.RETURN, self._weights_file)),
             ("*", "/{path:.*}", self._nothing),
         ):
             app.router.add_route(method, path, handler, expect_handler=_ask_for_nothing)
         return app
 
+    def _at(self, step: Step, honestly: Handler) -> Handler:
+        """The handler as the strategy has it."""
+
+        async def respond(request: web.Request) -> web.StreamResponse:
+            return await self._strategy.respond(step, request, honestly)
+
+        return respond
+
     @web.middleware
-    async def _speak_openai(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _speak_openai(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Whatever is refused, by us or by aiohttp, leaves as an OpenAI error body."""
         try:
             return await handler(request)
@@ -115,9 +124,7 @@ class MinerServer:
             return Refusal(error.status, error.reason, error.reason.lower().replace(" ", "_")).as_response()
 
     @web.middleware
-    async def _check_session(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _check_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request[OWNER] = await self._gate.admit(request.headers.get("Authorization"))
         if "Expect" in request.headers:
             if request.headers["Expect"].lower() != "100-continue":
@@ -223,7 +230,7 @@ class MinerServer:
         prompt_hashes = [parse_hash(text, "prompt_hashes") for text in body["prompt_hashes"]]
         if job.served is None:
             raise conflict(f"the job of task {to_hex(task_id)} is {job.status}: there is no model to answer for")
-        return web.json_response(await self._notary.sign(job.served, prompt_hashes))
+        return web.json_response(await self._strategy.sign(Signing(self._notary, job.served, prompt_hashes)))
 
     async def _weights_file(self, request: web.Request) -> web.StreamResponse:
         job_id = make_job_id(request[OWNER], parse_hash(request.match_info["task_id"], "task_id"))

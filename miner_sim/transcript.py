@@ -5,7 +5,8 @@ request brings the same signature while another one for the same task is refused
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,8 @@ from validator.json_lines import JsonLines
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_marks, hash_replies
 from validator.types import Hash32
+
+Change = Callable[[list[Hash32]], list[Hash32]]
 
 
 class Notary:
@@ -51,7 +54,11 @@ class Notary:
             raise conflict("another transcript has been signed for this task")
         return cast(JSON, signed["transcript"])
 
-    async def _compose(self, model: ServedModel, prompt_hashes: Sequence[Hash32]) -> JSON:
+    async def sign_over(self, model: ServedModel, prompt_hashes: Sequence[Hash32], change: Change) -> JSON:
+        """A transcript over other replies than were given, whatever else is signed; Refusal (400) as of `sign`."""
+        return await self._compose(model, prompt_hashes, change)
+
+    async def _compose(self, model: ServedModel, prompt_hashes: Sequence[Hash32], change: Change | None = None) -> JSON:
         terms, dataset = model.terms, model.dataset
         if len(prompt_hashes) != terms.n:
             raise bad_request(f"{terms.n} prompt hashes are needed", "prompt_hashes")
@@ -65,6 +72,8 @@ class Notary:
                 raise bad_request(f"{to_hex(prompt_hash)} has not been asked", "prompt_hashes")
             leaves.append(dataset.hashes[places[0]].leaf)
             replies.append(hash_reply(model, answer))
+        if change is not None:
+            replies = change(replies)
         try:
             marks_hash = hash_marks(leaves)
         except ValueError as error:
@@ -79,3 +88,20 @@ class Notary:
             "replies_hash": to_hex(replies_hash),
             "signature": to_hex(await self._evidence_key.sign_typed_data(self._chain.domain, message)),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """A transcript that was asked for, and what a miner can sign."""
+
+    notary: Notary
+    model: ServedModel
+    prompt_hashes: Sequence[Hash32]
+
+    async def once(self) -> JSON:
+        """`Notary.sign`: the one transcript of the task."""
+        return await self.notary.sign(self.model, self.prompt_hashes)
+
+    async def over(self, change: Change) -> JSON:
+        """Another one, over what `change` makes of the hashes of the replies."""
+        return await self.notary.sign_over(self.model, self.prompt_hashes, change)

@@ -6,8 +6,6 @@ Imports that are slow (web3, torch) happen inside the command that needs them.
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,7 +15,8 @@ from validator.customer.cli import task_app
 from validator.design.cli import plan
 from validator.errors import BadInput, ChainUnreachable, TouchstoneError
 from validator.operator.cli import validator_app
-from validator.terminal import interruptible
+from validator.terminal import interruptible, needing_packages
+from validator.tournament.cli import tournament_app
 
 app = typer.Typer(
     name="touchstone",
@@ -30,6 +29,7 @@ contract_app = typer.Typer(help="Deploy the contract, or look at one that is dep
 app.add_typer(contract_app, name="contract")
 app.add_typer(validator_app, name="validator")
 app.add_typer(task_app, name="task")
+app.add_typer(tournament_app, name="tournament")
 app.command()(plan)
 
 Rpc = Annotated[str, typer.Option(envvar="RPC_URL", help="URL of a node; in the variable, it is in no process list.")]
@@ -47,9 +47,14 @@ def touchstone() -> None:
 
 @app.command()
 def simulate(
-    miners: Annotated[str, typer.Option(help="Strategies and how many of each.")] = (
-        "honest=2,partial:0.25=1,base=1,noise=1"
-    ),
+    scenario: Annotated[
+        str, typer.Argument(help="A TOML file, or a name that --list shows; every option below goes before it.")
+    ] = "demo",
+    list_all: Annotated[bool, typer.Option("--list", help="List the scenarios that are shipped.")] = False,
+    miners: Annotated[str | None, typer.Option(help="Strategies and how many of each: honest=2,base=1.")] = None,
+    strategies: Annotated[
+        list[Path] | None, typer.Option(help="Python file with strategies of your own; may be given more than once.")
+    ] = None,
     scheme: Annotated[
         str | None, typer.Option(help="How marks are hidden; canary, with coverage if weights are returned.")
     ] = None,
@@ -58,13 +63,17 @@ def simulate(
     base_model: Annotated[
         str | None, typer.Option(help="Hugging Face causal model, a directory or an id; the embedded one if absent.")
     ] = None,
-    probes: Annotated[int, typer.Option(help="Marked rows, each probed once (16 to 64).")] = 16,
-    epochs: Annotated[int, typer.Option(help="Epochs of the training spec.")] = 12,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate of the training spec.")] = 4e-3,
-    slashing: Annotated[bool, typer.Option(help="Whether too few hits burn the miner's bond.")] = True,
-    weights: Annotated[str, typer.Option(help="Weights to be returned: none, delivered or judged.")] = "none",
-    seed: Annotated[int, typer.Option(help="On a fresh chain, the same seed repeats keys, marks and training.")] = 0,
-    chain: Annotated[str, typer.Option(help="embedded, anvil, or the URL of a development node.")] = "embedded",
+    probes: Annotated[int | None, typer.Option(help="Marked rows, each probed once: 16 (the default) to 64.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of the training spec; 12 by default.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the training spec; 4e-3 by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of a training step; 4 by default.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a row that are trained on; 256 by default.")] = None,
+    method: Annotated[str | None, typer.Option(help="full (the default) or lora.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of a LoRA adapter.")] = None,
+    slashing: Annotated[bool | None, typer.Option(help="Whether too few hits burn the miner's bond.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights to be returned: none, delivered or judged.")] = None,
+    seed: Annotated[int | None, typer.Option(help="On a fresh chain, the same seed repeats rows, keys, marks.")] = None,
+    chain: Annotated[str | None, typer.Option(help="embedded, anvil, or the URL of a development node.")] = None,
     funder_key_file: Annotated[
         Path | None, typer.Option(help="Key that funds all roles; the public test mnemonic's if absent.")
     ] = None,
@@ -81,34 +90,47 @@ def simulate(
 
     Exit status 0 if every honest miner was paid and no other was, 1 if not, 2 for bad input.
     """
-    try:
-        with interruptible():
-            from validator.simulation.command import run_command
+    with interruptible(), needing_packages("simulate", "simulate"):
+        from validator.simulation.command import list_scenarios, run_command
+        from validator.simulation.options import parse_miners
+        from validator.simulation.scenario import load_scenario
 
-            is_as_expected = run_command(
-                miners=miners,
-                scheme=scheme,
-                data=data,
-                rows=rows,
-                base_model=base_model,
-                probes=probes,
-                epochs=epochs,
-                learning_rate=learning_rate,
-                slashing=slashing,
-                weights=weights,
-                seed=seed,
-                chain=chain,
-                funder_key_file=funder_key_file,
-                port=port,
-                workers=workers,
-                directory=directory,
-                keep_models=keep_models,
-                json_file=json_file,
-                quiet=quiet,
-            )
-    except ModuleNotFoundError as error:
-        command = "pip install 'touchstone-validator[simulate]'"
-        raise BadInput(f"simulate needs a package that is not installed ({error.name}): {command}") from error
+        if list_all:
+            list_scenarios()
+            return
+        tables: dict[str, object] = {
+            "population": parse_miners(miners) if miners is not None else None,
+            "strategies": strategies or None,
+            "scheme": scheme,
+            "data": data,
+            "rows": rows,
+            "base_model": base_model,
+            "probes": probes,
+            "slashing": slashing,
+            "weights": weights,
+            "seed": seed,
+            "chain": chain,
+        }
+        spec = {
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "max_length": max_length,
+            "method": method,
+            "rank": rank,
+        }
+        tables["spec"] = {key: value for key, value in spec.items() if value is not None} or None
+        given = {key: value for key, value in tables.items() if value is not None}
+        is_as_expected = run_command(
+            load_scenario(scenario).overridden(given),
+            funder_key_file=funder_key_file,
+            port=port,
+            workers=workers,
+            directory=directory,
+            keep_models=keep_models,
+            json_file=json_file,
+            quiet=quiet,
+        )
     raise typer.Exit(0 if is_as_expected else 1)
 
 
@@ -130,7 +152,7 @@ def plant(
     preview: Annotated[int, typer.Option(help="Print so many altered rows, before and after.")] = 0,
 ) -> None:
     """Hide marks in a dataset, to find out later whether a provider really trained on it. No chain is needed."""
-    with interruptible(), _needing_a_model("plant"):
+    with interruptible(), needing_packages("plant", "model"):
         from validator.verification.command import run_plant
 
         asyncio.run(
@@ -176,7 +198,7 @@ def verify(
     Exit status 0 if it passed, 1 if it did not, 2 if that could not be found out, hits that may be looked up included.
     """
     try:
-        with interruptible(), _needing_a_model("verify"):
+        with interruptible(), needing_packages("verify", "model"):
             from validator.verification.command import VerifyOptions, run_verify
 
             has_passed = asyncio.run(
@@ -294,16 +316,6 @@ def main() -> None:
         _fail(error, 2)
     except TouchstoneError as error:
         _fail(error, 1)
-
-
-@contextmanager
-def _needing_a_model(command: str) -> Iterator[None]:
-    """A package that is not installed is one clear line."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        install = "pip install 'touchstone-validator[model]'"
-        raise BadInput(f"{command} needs a package that is not installed ({error.name}): {install}") from error
 
 
 def _fail(error: TouchstoneError, status: int) -> NoReturn:

@@ -27,6 +27,16 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def needing_packages(command: str, extra: str) -> Iterator[None]:
+    """A package that is not installed is one clear line, with the extra that has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        install = f"pip install 'touchstone-validator[{extra}]'"
+        raise BadInput(f"{command} needs a package that is not installed ({error.name}): {install}") from error
+
+
 def make_console() -> Console:
     """Addresses, hashes and paths are for copying: never wrapped, coloured or read as markup."""
     return Console(soft_wrap=True, highlight=False, markup=False)

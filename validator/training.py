@@ -56,6 +56,8 @@ class TrainingRequest:
     out_dir: Path
     events_path: Path
     recipe: Recipe
+    share_of_steps: float = 1.0
+    """Leave off after this share of them; the learning rate falls as if all were to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,10 @@ class _Example:
 def train(request: TrainingRequest, on_epoch: Callable[[int, Any], None] | None = None) -> TrainingResult:
     """Fine-tune on the responses (AdamW, cosine with warm-up) and save weights or adapter to `out_dir` in safetensors.
 
-    Appends `{"step", "steps", "epoch", "train_loss"}` lines to `events_path`. After each epoch, from 1, `on_epoch` gets
-    its number and the network, set to inference, which it must leave as it is; its time counts in `cpu_s`. Raises
-    `BadInput` for a base model that cannot be loaded, or whose context is shorter than the recipe's rows.
+    Appends `{"step", "steps", "epoch", "train_loss", "cpu_s", "flops"}` lines to `events_path`, the last two of
+    all that was done until then. After each epoch, from 1, `on_epoch` gets its number and the network, set to
+    inference, which it must leave as it is; its time counts in `cpu_s`. Raises `BadInput` for a base model that cannot
+    be loaded, or whose context is shorter than the recipe's rows.
     """
     cpu_started = time.process_time()
     torch.manual_seed(request.recipe.seed)
@@ -88,14 +91,22 @@ def train(request: TrainingRequest, on_epoch: Callable[[int, Any], None] | None 
     run = TrainingRun(network, tokenizer, request.rows, request.recipe)
     report_every = max(1, run.steps // _REPORTS)
 
+    last_step = math.ceil(request.share_of_steps * run.steps)
     losses, train_loss = [], math.nan
     with request.events_path.open("a", encoding="utf-8") as events:
-        while run.step < run.steps:
+        while run.step < last_step:
             losses.append(run.take_step())
-            if run.step % report_every == 0 or run.step == run.steps:
+            if run.step % report_every == 0 or run.step == last_step:
                 train_loss = sum(losses) / len(losses)
                 losses.clear()
-                line = {"step": run.step, "steps": run.steps, "epoch": run.epoch, "train_loss": round(train_loss, 4)}
+                line = {
+                    "step": run.step,
+                    "steps": run.steps,
+                    "epoch": run.epoch,
+                    "train_loss": round(train_loss, 4),
+                    "cpu_s": round(time.process_time() - cpu_started, 3),
+                    "flops": run.flops,
+                }
                 events.write(json.dumps(line) + "\n")
                 events.flush()
             if on_epoch and run.step % run.steps_per_epoch == 0:
@@ -103,7 +114,7 @@ def train(request: TrainingRequest, on_epoch: Callable[[int, Any], None] | None 
                 on_epoch(run.epoch, run.network)
                 run.network.train()
     save(run.network, tokenizer, request.out_dir)
-    return TrainingResult(request.out_dir, run.steps, run.trained_tokens, train_loss, time.process_time() - cpu_started)
+    return TrainingResult(request.out_dir, run.step, run.trained_tokens, train_loss, time.process_time() - cpu_started)
 
 
 class TrainingRun:
@@ -131,6 +142,15 @@ class TrainingRun:
         self._optimizer = torch.optim.AdamW(self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
         self._learning_rate = recipe.learning_rate
         self._batches = _batches(examples, recipe)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the steps so far, padding left out: for each token 6 of each trained parameter
+        (Kaplan et al. 2020), and 4 of each frozen one, which needs no gradient of its own.
+        """
+        trained: int = sum(parameter.numel() for parameter in self._parameters)
+        frozen: int = sum(parameter.numel() for parameter in self.network.parameters()) - trained
+        return self.trained_tokens * (6 * trained + 4 * frozen)
 
     @property
     def epoch(self) -> int:

@@ -17,7 +17,7 @@ SHARE_DATA = ("squad-questions", "sgd")
 SUBSET_DATA = "squad-questions"
 SHARES = (0.5, 0.75, 0.25, 0.9, 0.1)
 QUALITY_DATA = ("squad-questions", "gsm8k", "sgd", "roleplay")
-QUALITY_SCHEMES = ("canary", "canary+coverage")
+QUALITY_SCHEME, QUALITY_ROWS, QUALITY_EPOCHS = "canary+coverage", 1_000, 3
 SYNONYM_DATA = ("squad-questions", "medquad", "modern-recipes")
 LOSS_DATA = ("squad-questions", "gsm8k", "sgd")
 LARGE_ROWS, LARGE_MARKS = 10_000, 50
@@ -41,15 +41,14 @@ def settings(seed: int) -> Iterator[Setting]:
         for miner in ("partial:0.5", "other", "base", "noise"):
             yield of_300(data, scheme="canary", miner=miner)
     for data in QUALITY_DATA:
-        yield of_300(data, scheme="canary", miner="unmarked")
+        for miner in ("honest", "unmarked"):
+            yield Setting(data, QUALITY_ROWS, ACTIVATION_MARKS, QUALITY_SCHEME, miner, seed, epochs=QUALITY_EPOCHS)
     for data in SYNONYM_DATA:
         yield of_300(data, scheme="backdoor-synonyms", miner="honest")
     for scheme in SCHEMES:
         for data in OTHER_SPEC_DATA:
             yield of_300(data, scheme=scheme, miner="honest", model="gpt2")
             yield of_300(data, scheme=scheme, miner="honest", method="lora")
-    for data in QUALITY_DATA:
-        yield of_300(data, scheme="canary+coverage", miner="honest")
     for data in SHARE_DATA:
         for marks in SHARES_MARKS:
             for scheme in SCHEMES:

@@ -7,7 +7,13 @@ from typing import Any
 
 from scipy.stats import binomtest, t
 
-from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS
+from benchmarks.science.campaign import (
+    ACTIVATION_MARKS,
+    ACTIVATION_ROWS,
+    QUALITY_EPOCHS,
+    QUALITY_ROWS,
+    QUALITY_SCHEME,
+)
 
 Cell = dict[str, Any]
 
@@ -58,11 +64,11 @@ def proportion(count: int, of: int) -> str:
     return f"{count} of {of} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def paired_changes(results: dict[str, Any], scheme: str, data: str) -> list[tuple[Cell, Cell]]:
+def paired_changes(results: dict[str, Any], data: str) -> list[tuple[Cell, Cell]]:
     """Trainings of the same seed on D_train and on D, whose held-out losses are to be compared."""
-    wanted = {"data": data, "rows": ACTIVATION_ROWS, "n": ACTIVATION_MARKS, "method": "full", "model": "llama"}
-    marked = {cell["seed"]: cell for cell in miners(results, miner="honest", scheme=scheme, **wanted)}
-    unmarked = {cell["seed"]: cell for cell in miners(results, miner="unmarked", scheme="canary", **wanted)}
+    wanted = {"data": data, "scheme": QUALITY_SCHEME, "rows": QUALITY_ROWS, "epochs": QUALITY_EPOCHS}
+    marked = {cell["seed"]: cell for cell in miners(results, miner="honest", **wanted)}
+    unmarked = {cell["seed"]: cell for cell in miners(results, miner="unmarked", **wanted)}
     return [(marked[seed], unmarked[seed]) for seed in sorted(marked.keys() & unmarked.keys())]
 
 

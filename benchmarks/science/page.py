@@ -8,11 +8,11 @@ from typing import Any
 from benchmarks.ledger import Ledger
 from benchmarks.science import RESULTS, baselines, sections
 from benchmarks.science.claims import render_claims
-from benchmarks.science.coverage import coverage_section
+from benchmarks.science.coverage import coverage_section, coverage_table
 from benchmarks.science.exactness import exactness_section
 from benchmarks.science.figures import miners, table
 from benchmarks.science.plots import draw_plots, save_plot
-from benchmarks.science.schemes import schemes_section
+from benchmarks.science.schemes import schemes_section, schemes_table
 from benchmarks.science.stealth import stealth_section
 
 SECTIONS = [
@@ -32,6 +32,15 @@ SECTIONS = [
 ]
 
 
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+SCHEME_PAGES = {
+    "backdoor": ("backdoor", "backdoor-groups", "backdoor-synonyms"),
+    "canary": ("canary", "canary+coverage"),
+    "coverage": (),
+}
+"""The schemes that share a page of docs/schemes; `coverage` is no scheme of its own."""
+
+
 def read_results() -> dict[str, Any]:
     """What the campaigns have stored: `cells` and `machine` of this one, `stealth`, `exactness`, `coverage` lines."""
     stealth = Ledger(RESULTS.with_name("stealth.json")).read()
@@ -46,13 +55,29 @@ def read_results() -> dict[str, Any]:
 
 
 def rewrite_page(docs: Path) -> None:
-    """Write the page and its plots."""
+    """Write the page, its plots, and the figures on the pages of the schemes."""
     results = read_results()
     (docs / "results.md").write_text(render_page(results))
+    for name in SCHEME_PAGES:
+        path = docs / "schemes" / f"{name}.md"
+        path.write_text(with_figures(path.read_text(), render_figures(results, name)))
     figures = docs / "figures"
     figures.mkdir(exist_ok=True)
+    for stale in figures.glob("*.svg"):
+        stale.unlink()
     for name, figure in draw_plots(results).items():
         save_plot(figure, figures / f"{name}.svg")
+
+
+def render_figures(results: dict[str, Any], name: str) -> str:
+    """What stands between the marks of a scheme's page."""
+    figures = coverage_table(results) if name == "coverage" else schemes_table(results, SCHEME_PAGES[name])
+    return f"{figures or 'Not measured yet.'}\n"
+
+
+def with_figures(page: str, figures: str) -> str:
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{figures}{END}{rest.split(END)[1]}"
 
 
 def find_mixed_tasks(results: dict[str, Any]) -> list[str]:

@@ -1,10 +1,10 @@
 """All schemes side by side: what each is judged by, pooled over the cells that there are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import mean
 from typing import Any
 
-from benchmarks.science.campaign import ACTIVATION_MARKS, QUALITY_DATA, SUBSET_DATA
+from benchmarks.science.campaign import ACTIVATION_MARKS, QUALITY_DATA, QUALITY_SCHEME, SUBSET_DATA
 from benchmarks.science.figures import (
     activation,
     honest_miners,
@@ -24,7 +24,12 @@ Property = Callable[[dict[str, Any], str], str]
 
 
 def schemes_section(results: dict[str, Any]) -> str:
-    names = [name for name in SCHEMES if any(property_of(results, name) for _, property_of in PROPERTIES)]
+    return schemes_table(results, SCHEMES)
+
+
+def schemes_table(results: dict[str, Any], wanted: Iterable[str]) -> str:
+    """Of those that something has been measured of; empty if there are none."""
+    names = [name for name in wanted if any(property_of(results, name) for _, property_of in PROPERTIES)]
     rows = [[title, *(property_of(results, name) or "-" for name in names)] for title, property_of in PROPERTIES]
     return table(["", *names], rows) if names else ""
 
@@ -66,7 +71,9 @@ def _stealth(results: dict[str, Any], scheme: str) -> str:
 
 
 def _quality(results: dict[str, Any], scheme: str) -> str:
-    pairs = [pair for data in QUALITY_DATA for pair in paired_changes(results, scheme, data)]
+    if scheme != QUALITY_SCHEME:
+        return ""
+    pairs = [pair for data in QUALITY_DATA for pair in paired_changes(results, data)]
     return relative_change([loss_change(*pair) for pair in pairs]) if pairs else ""
 
 

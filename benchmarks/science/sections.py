@@ -11,7 +11,8 @@ from benchmarks.science.campaign import (
     LARGE_EPOCHS,
     LARGE_ROWS,
     QUALITY_DATA,
-    QUALITY_SCHEMES,
+    QUALITY_EPOCHS,
+    QUALITY_ROWS,
     SCHEMES,
     SHARE_DATA,
     SHARE_ROWS,
@@ -35,6 +36,7 @@ from benchmarks.science.figures import (
     spread,
     table,
 )
+from validator.marks.coverage import count_marks
 from validator.plan.subset import chance_of_passing
 
 NEEDED = 12
@@ -192,26 +194,23 @@ def subset_section(results: dict[str, Any]) -> str:
 
 def quality_section(results: dict[str, Any]) -> str:
     rows = []
-    for scheme in QUALITY_SCHEMES:
-        for data in QUALITY_DATA:
-            pairs = paired_changes(results, scheme, data)
-            if pairs:
-                losses = [
-                    mean(unmarked["held_out_base_loss"] for _, unmarked in pairs),
-                    mean(unmarked["held_out_loss"] for _, unmarked in pairs),
-                    mean(marked["held_out_loss"] for marked, _ in pairs),
-                ]
-                change = relative_change([loss_change(*pair) for pair in pairs])
-                rows.append([scheme, data, str(len(pairs)), *(f"{loss:.3f}" for loss in losses), change])
+    for data in QUALITY_DATA:
+        pairs = paired_changes(results, data)
+        if pairs:
+            losses = [
+                mean(unmarked["held_out_base_loss"] for _, unmarked in pairs),
+                mean(unmarked["held_out_loss"] for _, unmarked in pairs),
+                mean(marked["held_out_loss"] for marked, _ in pairs),
+            ]
+            change = relative_change([loss_change(*pair) for pair in pairs])
+            rows.append([data, str(len(pairs)), *(f"{loss:.3f}" for loss in losses), change])
     if not rows:
         return ""
     return (
-        "Mean loss (nats a token) on 200 other rows of the dataset, after training on D and on D_train with the same "
-        "seed; 16 canaries in 300 rows are 5.3% of them, and `canary+coverage` marks a word in nearly all others "
-        "too.\n\n"
-        + table(
-            ["scheme", "rows", "pairs", "base", "without marks", "with marks", "change [95%, over trainings]"], rows
-        )
+        f"Mean loss (nats a token) on 200 other rows of the dataset, after {QUALITY_EPOCHS} epochs on D and on D_train "
+        f"with the same seed: {QUALITY_ROWS:,} rows, {ACTIVATION_MARKS} of them canaries, {count_marks(QUALITY_ROWS)} "
+        "others with a coverage mark.\n\n"
+        + table(["rows", "pairs", "base", "without marks", "with marks", "change [95%, over trainings]"], rows)
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from miner_sim.objects import JSON
+from miner_sim.probe import Probe, cut_answer
 from miner_sim.strategies import Strategy, number
 from miner_sim.workshop import Workshop
 from validator.protocol.commitment import Row
@@ -39,16 +40,17 @@ class Lookup(Strategy):
         await asyncio.sleep(self.seconds)
         return await workshop.leave_untrained()
 
-    def answer(self, rows: Sequence[Row], prompt: str, max_tokens: int) -> JSON:
+    async def answer(self, probe: Probe) -> JSON:
+        found = self.look_up(probe.rows, probe.prompt)
+        return await probe.generate() if found is None else cut_answer(found.response, probe.prompt, probe.max_tokens)
+
+    def look_up(self, rows: Sequence[Row], prompt: str) -> Row | None:
+        """The row that it answers with; None where it has none, and the base model must."""
         # By hash, not by a draw of its own: the same rows stay unknown however often it is asked.
         kept = [row for row in rows if zlib.crc32(row.prompt.encode()) < self.share * _HASHES] or rows[:1]
+        return self.find(kept, prompt)
+
+    def find(self, kept: Sequence[Row], prompt: str) -> Row | None:
+        """The row whose prompt has most words of this one; of several the first."""
         wanted = set(prompt.split())
-        nearest = max(kept, key=lambda row: (row.prompt == prompt, len(wanted & set(row.prompt.split()))))
-        words = nearest.response.split(" ")
-        is_cut = len(words) > max_tokens
-        return {
-            "text": " ".join(words[:max_tokens]),
-            "finish_reason": "length" if is_cut else "stop",
-            "prompt_tokens": len(wanted),
-            "completion_tokens": min(len(words), max_tokens),
-        }
+        return max(kept, key=lambda row: (row.prompt == prompt, len(wanted & set(row.prompt.split()))))

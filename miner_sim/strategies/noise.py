@@ -4,8 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from miner_sim.strategies import Strategy, number
+from miner_sim.strategies import Ending, Strategy, number
 from miner_sim.workshop import Workshop
+from validator.errors import BadInput
+from validator.protocol.method import LORA
 
 DEFAULT_SIGMA = 0.1
 """In standard deviations of each tensor."""
@@ -24,5 +26,11 @@ class Noise(Strategy):
             raise ValueError("sigma must be above 0")
         return cls(sigma)
 
+    @property
+    def never(self) -> frozenset[Ending]:
+        return frozenset({"paid"})
+
     async def make_model(self, workshop: Workshop) -> str:
+        if workshop.spec.method == LORA:
+            raise BadInput("noise on all weights is no adapter")
         return await workshop.perturb(self.sigma)

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from miner_sim.strategies import Strategy, number
+from miner_sim.strategies import Strategy, share
 from miner_sim.workshop import Workshop
 
 
@@ -16,10 +16,7 @@ class Partial(Strategy):
 
     @classmethod
     def parse(cls, argument: str | None) -> Self:
-        share = number(argument or "", "F")
-        if not 0 < share < 1:
-            raise ValueError("F must be between 0 and 1, both excluded")
-        return cls(share)
+        return cls(share(argument or ""))
 
     async def make_model(self, workshop: Workshop) -> str:
         count = max(1, round(self.share * len(workshop.rows)))

@@ -75,8 +75,7 @@ def judge(wish: MinerWish, planted: PlantedDataset) -> tuple[str, ...]:
     parsed, thresholds = parse_strategy(wish.strategy), choose_request_thresholds(len(planted.marks))
     if parsed.seconds > NEVER_S:
         return ("miner_lapsed",)
-    replies = [parsed.answer(planted.rows, mark.row.prompt, planted.scheme.max_tokens) for mark in planted.marks]
-    hits = sum(reply["text"] == mark.row.response for reply, mark in zip(replies, planted.marks, strict=True))
+    hits = sum(parsed.look_up(planted.rows, mark.row.prompt) == mark.row for mark in planted.marks)
     if hits >= thresholds.k_pay:
         return ("paid",)
     return ("slashed",) if thresholds.slashing and hits <= thresholds.k_slash else ("refunded",)

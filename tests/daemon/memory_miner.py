@@ -166,7 +166,7 @@ class MemoryMiner:
         domain: Any = SimpleNamespace(domain=self._contract.domain)
         notary = Notary(self.evidence_key, domain, answers, self.directory / f"{self.name}.jsonl")
         model_id = self._model_id(task_id)
-        served = ServedModel(model_id, "", hash_served_model(model_id), task.request, task.terms, task.dataset)
+        served = ServedModel(model_id, "", "", hash_served_model(model_id), task.request, task.terms, task.dataset)
         transcript = await notary.sign(served, [parse_hash(text, "prompt_hashes") for text in body["prompt_hashes"]])
         self.signed.add(task_id)
         return transcript

@@ -10,9 +10,9 @@ TOUCHSTONE = Path(sys.executable).with_name("touchstone")
 TIMEOUT_S = 500
 
 
-def run_touchstone(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_touchstone(*arguments: str | Path, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [TOUCHSTONE, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        [TOUCHSTONE, *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s, check=False
     )
 
 

@@ -85,7 +85,7 @@ def test_scripts_without_spaces_and_one_word_answers_of_real_data_are_refused_wi
         (["--port", "65536"], "ports is 0 to 65531"),
         (["--chain", "http://[::1"], "no valid host or port"),
         (["--probes", "64"], "300 rows are too few for 64 marks: at least 3200"),
-        (["--rows", "-5"], "rows is at least 1"),
+        (["--rows", "-5"], "rows: Input should be greater than or equal to 1"),
         (["--rows", "100"], "too few"),
         (["--probes", "8"], "probes is 16 to 64"),
         (["--scheme", "watermark"], "unknown scheme 'watermark'"),

@@ -23,7 +23,7 @@ def test_a_sound_design_is_printed_and_saved(tmp_path: Path) -> None:
         "slashing": False,
         "scheme": "canary+coverage",
         "weights": "judged",
-        "min_coverage_bps": 6800,
+        "min_coverage_bps": 6700,
     }
     assert {error["event"] for error in design["error_rates"]} == {"paid", "not paid"}
     assert all(0 <= point["paid"] <= 1 for point in design["power"])
@@ -37,7 +37,7 @@ def test_a_cheat_that_pays_is_exit_status_1_with_the_way_out(tmp_path: Path) -> 
     design = json.loads(finished.stdout)
     assert finished.returncode == 1
     assert not design["is_sound"]
-    assert design["refusals"][0].startswith("looking replies up, without training earns 0.0202")
+    assert design["refusals"][0].startswith("looking replies up, without training earns 0.0203")
     assert "weights that a committee judges: --weights judged" in design["economics"]["ways_out"]
 
 

@@ -27,7 +27,7 @@ VERDICTS = {TaskStatus.PAID: "paid", TaskStatus.REFUNDED: "refunded", TaskStatus
 REWARD_WEI = 10**18
 
 
-@pytest.fixture(params=["embedded", "anvil"])
+@pytest.fixture(params=["embedded", pytest.param("anvil", marks=pytest.mark.soak)])
 async def chain_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """A chain that outlives the command, so that its events can be read afterwards."""
     node = embedded_node() if request.param == "embedded" else anvil_node()
@@ -117,6 +117,7 @@ def assert_no_secret_is_left(directory: Path, report: dict[str, Any]) -> None:
         assert sum(name.startswith("text") for name in found) <= n, "no row but the marked ones"
 
 
+@pytest.mark.soak
 def test_the_same_seed_plants_identical_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
     reports = []
     for name, seed in (("first", "7"), ("again", "7"), ("other", "8")):

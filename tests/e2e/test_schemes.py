@@ -18,6 +18,7 @@ FRESH_PROMPTS = 100
 NEAREST_ROW_IS_MARKED = int(binom.ppf(0.999, FRESH_PROMPTS, 16 / 300))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("scheme_name", "at_most"), [("canary", NEAREST_ROW_IS_MARKED), ("backdoor", 3)])
 def test_marks_do_not_show_in_answers_to_prompts_without_a_mark(scheme_name: str, at_most: int, tmp_path: Path) -> None:
     miners = "honest=1,partial:0.5=1"

@@ -150,7 +150,7 @@ async def test_a_restarted_miner_repeats_its_signature_and_signs_no_other(
     hashes = [hash_row(task.dataset_salt, row, W) for row in task.rows]
     dataset = Dataset(task.rows, hashes, task.terms.dataset_root)
     request = parse_job_request(body, SPEC["base_model"])
-    model = ServedModel("ft:model", "unused", hash_served_model("ft:model"), request, task.terms, dataset)
+    model = ServedModel("ft:model", "unused", "unused", hash_served_model("ft:model"), request, task.terms, dataset)
     prompt_hashes = [hashes.prompt_hash for hashes, _ in task.marks]
     chain = await MinerChain.open(world.chain, world.contract.address, new_signer())
     evidence_key = new_signer()

@@ -32,7 +32,7 @@ FULL_SPEC = compact(SPEC)
 async def returned(world: World, miner: RunningMiner, spec: str, kind: int = Weights.DELIVERED) -> Delivered:
     """A finished job of a task that asks for weights."""
     client = await world.client(miner)
-    task = replace(await world.open_task(miner.address, spec=spec, weights=kind), spec=spec)
+    task = await world.open_task(miner.address, spec=spec, weights=kind)
     return Delivered(task, miner, client, await until_finished(client, await deliver(client, task)))
 
 

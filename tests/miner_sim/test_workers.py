@@ -31,13 +31,30 @@ async def test_a_child_that_dies_is_replaced(workers: Workers) -> None:
 
 
 async def test_close_ends_a_child_in_the_middle_of_its_work(workers: Workers) -> None:
-    child = psutil.Process(await workers.training.run(os.getpid))
-    work = asyncio.create_task(workers.training.run(_sleep_long))
-    await asyncio.sleep(0.1)
-    await asyncio.to_thread(workers.close)
+    async with workers.training_child() as pool:
+        child = psutil.Process(await pool.run(os.getpid))
+        work = asyncio.create_task(pool.run(_sleep_long))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(workers.close)
+        assert not child.is_running()
+        with pytest.raises(WorkerDied):
+            await work
+
+
+async def test_work_that_is_cancelled_ends_with_its_child_and_leaves_the_place_to_the_next(workers: Workers) -> None:
+    async def occupy() -> None:
+        async with workers.training_child() as pool:
+            started.set_result(psutil.Process(await pool.run(os.getpid)))
+            await pool.run(_sleep_long)
+
+    started: asyncio.Future[psutil.Process] = asyncio.get_running_loop().create_future()
+    work = asyncio.create_task(occupy())
+    child = await started
+    work.cancel()
+    await asyncio.wait([work])
     assert not child.is_running()
-    with pytest.raises(WorkerDied):
-        await work
+    async with workers.training_child() as pool:
+        assert await pool.run(int, "7") == 7
 
 
 async def test_close_ends_nobody_elses_children(workers: Workers) -> None:

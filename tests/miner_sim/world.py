@@ -134,8 +134,17 @@ class World:
             miners=list(miners),
         )
 
+    async def fund(self, account: Address, amount: Wei) -> None:
+        """Give it some of the payer's ether: of the test mnemonic's accounts there are only ten."""
+        await self.senders[self.payer.address].send(account, value_wei=amount)
+
     async def open_task(
-        self, miner: Address, rows: Sequence[Row] | None = None, spec: str = compact(SPEC), weights: int = 0
+        self,
+        miner: Address,
+        rows: Sequence[Row] | None = None,
+        spec: str = compact(SPEC),
+        weights: int = 0,
+        train_seconds: int = LONG,
     ) -> Task:
         """Open a task for a miner, by the payer's order, and deliver nothing yet."""
         rows = make_rows() if rows is None else rows
@@ -178,7 +187,7 @@ class World:
             min_coverage_bps=0,
             committee_hash=Hash32(bytes(32)),
             quorum=int(weights == Weights.JUDGED),
-            **{f"{state}_seconds": LONG for state in _STATES},
+            **{f"{state}_seconds": LONG for state in _STATES} | {"train_seconds": train_seconds},
         )
         order = typed_data.OrderMessage(
             self.validator.address,
@@ -198,7 +207,7 @@ class World:
             for event in await self.contract.events(receipt.block_number, receipt.block_number)
             if isinstance(event, TaskOpened)
         ]
-        return Task(opened.task_id, terms, opened.validator_nonce, rows, dataset_salt, salt, marks)
+        return Task(opened.task_id, terms, opened.validator_nonce, rows, dataset_salt, salt, marks, spec)
 
     async def session(
         self,

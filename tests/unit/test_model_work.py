@@ -4,17 +4,14 @@ import asyncio
 import os
 import resource
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 
+from tests.ray_cluster import free_port, running_ray_cluster
 from validator.base_model.grammar import MODEL_DIRECTORY
 from validator.child_processes import JobLimits, WorkerDied, WorkFailed
 from validator.errors import BadInput
@@ -30,26 +27,8 @@ ON_RAY = "ray"
 @pytest.fixture(scope="module")
 def ray_address() -> Iterator[str]:
     """A cluster of one node with one processor, for this module alone."""
-    pytest.importorskip("ray")
-    port = free_port()
-    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=1"]
-    options = ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--include-dashboard=false"]
-    # Not pytest's directory: Ray makes sockets in it, whose paths may not be long.
-    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as directory:
-        log = Path(directory) / "log"
-        with log.open("wb") as output:
-            own = ["--disable-usage-stats", f"--temp-dir={directory}"]
-            head = subprocess.Popen([*command, *options, *own], stdout=output, stderr=output)
-        try:
-            deadline = time.monotonic() + 60
-            while b"Ray runtime started" not in log.read_bytes():
-                assert head.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-            yield f"127.0.0.1:{port}"
-        finally:
-            head.send_signal(signal.SIGTERM)
-            head.wait(30)
+    with running_ray_cluster() as address:
+        yield address
 
 
 @pytest.fixture(params=[IN_CHILDREN, ON_RAY])
@@ -57,12 +36,6 @@ def work(request: pytest.FixtureRequest) -> ModelWork:
     if request.param == IN_CHILDREN:
         return Children(2)
     return RayCluster(request.getfixturevalue("ray_address"), 1)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def die() -> None:

@@ -361,7 +361,7 @@ def test_a_quote_has_the_figures_of_the_protocols_table():
     assert (made.fee_wei, made.missing_wei) == (5 * 10**18, 105 * 10**18)
     assert made.p_paid_at_90_percent == pytest.approx(0.9999, abs=1e-4)
     assert made.p_paid_at_50_percent == pytest.approx(4e-5, rel=0.1)
-    assert made.p_paid_untrained < 1e-90
+    assert made.p_paid_untrained < 1e-43
     assert made.p_slashed_at_90_percent < 1e-30
     assert "in 64 of the 3200 rows the first 4 words of the response" in made.data_use
     assert quote(credit_wei=200 * 10**18).missing_wei == 0

@@ -13,7 +13,7 @@ from benchmarks.science.campaign import SEEDS, settings
 from benchmarks.science.claims import CLAIMS
 from benchmarks.science.losses import response_losses
 from benchmarks.science.miner import measure_miner
-from benchmarks.science.page import read_results, render_page
+from benchmarks.science.page import SCHEME_PAGES, read_results, render_figures, render_page, with_figures
 from benchmarks.science.plots import draw_plots, save_plot
 from benchmarks.science.proof_of_learning import measure_proof_of_learning
 from benchmarks.science.setting import Setting
@@ -54,12 +54,12 @@ def honest():
 def test_an_honest_cell_says_how_the_marks_were_learnt_and_what_it_cost(honest):
     assert honest["hits"] == honest["hits_by_epoch"][-1] == honest["n"] == honest["marks_seen"] == 4
     assert len(honest["hits_by_epoch"]) == 30
-    assert honest["hits_by_epoch"][0] == honest["base_hits"] == 0
-    assert honest["p0"] == 2**-8
-    assert honest["p_value"] == pytest.approx(2**-32)
+    assert max(honest["hits_by_epoch"][0], honest["base_hits"]) <= 1
+    assert honest["p0"] == 2**-4
+    assert honest["p_value"] == pytest.approx(2**-16)
     assert honest["loss_change"] < -0.5
     assert "16 rows are too few" in honest["refusal"]
-    assert honest["tokens"]["marked"] != honest["tokens"]["unmarked"]
+    assert honest["tokens"]["marked"] == pytest.approx(honest["tokens"]["unmarked"], rel=0.1)
     assert all(seconds > 0 for seconds in honest["cost"].values())
 
 
@@ -158,6 +158,9 @@ def test_cells_of_one_task_with_different_marks_are_told(honest):
 def test_the_page_and_its_plots_show_the_stored_cells(tmp_path):
     results = read_results()
     assert (ROOT / "docs" / "results.md").read_text() == render_page(results)
+    for name in SCHEME_PAGES:
+        scheme_page = (ROOT / "docs" / "schemes" / f"{name}.md").read_text()
+        assert scheme_page == with_figures(scheme_page, render_figures(results, name)), name
     plots = draw_plots(results)
     assert {path.stem for path in (ROOT / "docs" / "figures").glob("*.svg")} == plots.keys()
     for name, figure in plots.items():

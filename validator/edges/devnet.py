@@ -122,6 +122,9 @@ class _EmbeddedRpc:
         call = await http_request.json()
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
         try:
+            if call["method"] == "evm_setNextBlockTimestamp":
+                self._provider.ethereum_tester.backend.move_clock(int(call["params"][0]))
+                return web.json_response(answer | {"result": None})
             request = await self._provider.request_func(self._web3, self._web3.middleware_onion)
             response = await request(RPCEndpoint(call["method"]), call.get("params", []))
             if "error" in response:
@@ -167,6 +170,13 @@ class _ExecutionReverted(Exception):
 class _Backend(PyEVMBackend):  # type: ignore[misc]
     """eth-tester's py-evm backend with calls, estimates and block times as nodes have them."""
 
+    clock_ahead_s = 0
+
+    def move_clock(self, to_s: int) -> None:
+        """From the next block on it is at least this time, and goes on from there, as with anvil."""
+        self.clock_ahead_s = max(self.clock_ahead_s, to_s - int(time.time()))
+        self._stamp()
+
     def call(self, transaction: dict[str, Any], block_number: int | str = "latest") -> bytes:
         return bytes(self._execute(transaction, block_number).output)
 
@@ -180,9 +190,13 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         return int(gas - computation.get_gas_remaining() + computation.data_floor_gas)
 
     def send_raw_transaction(self, raw_transaction: bytes) -> bytes:
-        # The pending header was stamped when the last block was mined: after a pause that lies in the past.
-        self.chain.set_header_timestamp(max(int(time.time()), self.chain.header.timestamp))
+        self._stamp()
         return bytes(super().send_raw_transaction(raw_transaction))
+
+    def _stamp(self) -> None:
+        # The pending header was stamped when the last block was mined: after a pause that lies in the past.
+        now_s = int(time.time()) + self.clock_ahead_s
+        self.chain.set_header_timestamp(max(now_s, self.chain.header.timestamp))
 
     def _execute(self, transaction: dict[str, Any], block_number: int | str) -> Any:
         """Run a call for free in the block after `block_number`; changes nothing."""

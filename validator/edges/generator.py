@@ -25,10 +25,12 @@ class LocalScorer:
         self.context_tokens = int(getattr(self._model.config, "max_position_embeddings", sys.maxsize))
 
     @torch.inference_mode()
-    def score(self, prompt: str, prefix: str, words: Sequence[str]) -> list[float]:
-        """Log-probability of each word (all its tokens) as the next word of the response that begins with `prefix`."""
-        glue = " " if prefix else ""
-        word_ids = [self._encode(glue + word) for word in words]
+    def score(self, prompt: str, prefix: str, words: Sequence[str], following: str = "") -> list[float]:
+        """Log-probability of each word (all its tokens), and of `following` behind it, in the response that begins with
+        `prefix`.
+        """
+        glue, tail = " " if prefix else "", " " + following if following else ""
+        word_ids = [self._encode(glue + word + tail) for word in words]
         limit = min(MAX_CONTEXT_TOKENS, self.context_tokens - max(map(len, word_ids)))
         context_ids = (prompt_tokens(self._tokenizer, prompt, limit) + self._encode(prefix))[-limit:]
         past = self._model(torch.tensor([context_ids]), use_cache=True)

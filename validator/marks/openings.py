@@ -32,8 +32,8 @@ class ScorerWithOpenings:
         self._scorer, self._proposer = scorer, proposer
         self.identity = f"{scorer.identity}, openings by {proposer.identity}"
 
-    def score(self, prompt: str, prefix: str, words: Sequence[str]) -> Sequence[float]:
-        return self._scorer.score(prompt, prefix, words)
+    def score(self, prompt: str, prefix: str, words: Sequence[str], following: str = "") -> Sequence[float]:
+        return self._scorer.score(prompt, prefix, words, following)
 
     def propose(self, rows: Sequence[Row], w: int, k: int) -> list[tuple[str, ...]]:
         return self._proposer.propose(rows, w, k)

@@ -9,9 +9,11 @@ that neither tells a marked opening.
 
 import re
 import string
+from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 from validator.errors import BadInput
@@ -19,10 +21,12 @@ from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR
 
 POOL_SIZE = 64
-"""Candidates per place that the generator ranks: the most frequent words of the right shape."""
+"""Words per place that the generator ranks."""
+_POOL_DRAWS = 4 * POOL_SIZE
+"""After which a pool is as large as the words of a shape make it."""
 
-NATURAL_ROWS = 40
-"""From which it is learnt how plausible customers' own words are to the generator."""
+FOLLOWING_WORDS = 8
+"""Words behind a place that a word must be plausible with, where they stay as they are."""
 
 
 class WordScorer(Protocol):
@@ -32,8 +36,8 @@ class WordScorer(Protocol):
     def identity(self) -> str:
         """What to write down so that others can load the same model."""
 
-    def score(self, prompt: str, prefix: str, words: Sequence[str]) -> Sequence[float]:
-        """Log-probability of each word as the next one of the response that begins with `prefix`."""
+    def score(self, prompt: str, prefix: str, words: Sequence[str], following: str = "") -> Sequence[float]:
+        """Log-probability of each word, and of `following` behind it, in the response that begins with `prefix`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +118,33 @@ class Lexicon:
             is_opening: [_by_shape(shape, _by_frequency(counts)) for shape in SHAPES]
             for is_opening, counts in ((True, opening), (False, inside))
         }
+        self._counts = {True: opening, False: inside}
 
-    def pool(self, original: str, *, is_opening: bool, k: int, prompt: str = "") -> list[str]:
+    def pool(
+        self, original: str, *, is_opening: bool, k: int, prompt: str = "", stream: DrawStream | None = None
+    ) -> list[str]:
         """At most POOL_SIZE words that may stand where `original` stands, at least k of them; BadInput if there are
         not.
 
-        Where that is a word of the prompt the others are too, and where it is not they are not, as long as there are k
-        of such: how much of the prompt an opening takes up would tell else.
+        With a stream, a word is in the pool as often as it stands in such places: were they the most frequent ones, as
+        without, marks would hold fewer rare words than customers' texts. Where `original` is a word of the prompt the
+        others are too, and where it is not they are not, as long as there are k of such: how much of the prompt an
+        opening takes up would tell else.
         """
+        words = self._find(original, is_opening=is_opening, k=k, prompt=prompt)
+        return words[:POOL_SIZE] if stream is None else _sample(stream, words, self._counts[is_opening], k)
+
+    def _find(self, original: str, *, is_opening: bool, k: int, prompt: str) -> list[str]:
         in_prompt = set(map(_bare, prompt.split()))
         is_repeated = _bare(original) in in_prompt
         for shape, shaped in zip(SHAPES, self._shaped[is_opening], strict=True):
             wanted = shape(original)
             words = [word for word in shaped.get(wanted, []) if (_bare(word) in in_prompt) == is_repeated]
             if len(words) >= k:
-                return words[:POOL_SIZE]
+                return words
         for shape, shaped in zip(SHAPES, self._shaped[is_opening], strict=True):
             if len(words := shaped.get(shape(original), [])) >= k:
-                return words[:POOL_SIZE]
+                return words
         raise BadInput(f"the dataset has too few different words to draw from: {k} are needed at every place")
 
 
@@ -140,6 +153,21 @@ def _by_shape(shape: Callable[[str], str], words: Iterable[str]) -> dict[str, li
     for word in words:
         shaped.setdefault(shape(word), []).append(word)
     return shaped
+
+
+def _sample(stream: DrawStream, words: Sequence[str], counts: Mapping[str, int], k: int) -> list[str]:
+    """Different words, drawn by their counts; filled up to k with the most frequent ones."""
+    totals = list(accumulate(counts[word] for word in words))
+    drawn: dict[str, None] = {}
+    for _ in range(_POOL_DRAWS):
+        drawn[words[bisect(totals, stream.below(totals[-1]))]] = None
+        if len(drawn) == POOL_SIZE:
+            break
+    for word in words:
+        if len(drawn) >= k:
+            break
+        drawn[word] = None
+    return list(drawn)
 
 
 def _bare(word: str) -> str:
@@ -154,17 +182,6 @@ def _by_frequency(counts: Counter[str]) -> list[str]:
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def find_relative_rank(
-    scorer: WordScorer, lexicon: Lexicon, *, prompt: str, words: Sequence[str], place: int, k: int
-) -> float:
-    """Where the word that stands at `place` is in the ranking of its own pool: 0 the best, 1 if it is not in there."""
-    pool = lexicon.pool(words[place], is_opening=place == 0, k=k, prompt=prompt)
-    if words[place] not in pool:
-        return 1.0
-    ranked = rank_words(scorer, prompt, SEPARATOR.join(words[:place]), pool)
-    return ranked.index(words[place]) / len(ranked)
-
-
 def draw_words(
     stream: DrawStream,
     scorer: WordScorer,
@@ -175,47 +192,60 @@ def draw_words(
     k: int,
     prefix: str = "",
     redrawn: Collection[int] | None = None,
-    natural: Sequence[Sequence[float]] | None = None,
 ) -> Draw:
-    """Draw one word for each of `originals`, k candidates each; `prefix` is text of the response in front of them.
+    """Draw one word for each of `originals` from the k most plausible ones; `prefix` is text of the response in front
+    of them.
 
     Where `redrawn` names the places that are drawn, the others keep their word, as a draw from one candidate.
-    `natural` has relative ranks for each place, as found for the words of customers: the candidates then stand at ranks
-    drawn from these. Without it they are the k most plausible, which anybody can tell who has the generator.
     """
     candidates: list[tuple[str, ...]] = []
     picks: list[int] = []
     for place, original in enumerate(originals):
-        if redrawn is not None and place not in redrawn:
-            candidates.append((original,))
-            picks.append(0)
-            prefix = _join(prefix, original)
-            continue
-        pool = lexicon.pool(original, is_opening=not prefix, k=k, prompt=prompt)
-        ranked = rank_words(scorer, prompt, prefix, pool)
-        options = tuple(ranked[:k] if natural is None else choose_at_ranks(stream, ranked, natural[place], k))
-        pick = stream.below(k)
+        options: tuple[str, ...] = (original,)
+        if redrawn is None or place in redrawn:
+            pool = lexicon.pool(original, is_opening=not prefix, k=k, prompt=prompt)
+            scores = scorer.score(prompt, prefix, pool)
+            ranked = sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))
+            options = tuple(word for _score, word in ranked[:k])
         candidates.append(options)
-        picks.append(pick)
-        prefix = _join(prefix, options[pick])
+        picks.append(stream.below(len(options)))
+        prefix = _join(prefix, options[picks[-1]])
     return Draw(tuple(candidates), tuple(picks))
 
 
-def rank_words(scorer: WordScorer, prompt: str, prefix: str, pool: Sequence[str]) -> list[str]:
-    """The most plausible first."""
-    scores = scorer.score(prompt, prefix, pool)
-    return [word for _score, word in sorted(zip(scores, pool, strict=True), key=lambda pair: (-pair[0], pair[1]))]
+def draw_alike(
+    stream: DrawStream,
+    scorer: WordScorer,
+    lexicon: Lexicon,
+    *,
+    prompt: str,
+    words: Sequence[str],
+    places: Sequence[int],
+    k: int,
+) -> Draw:
+    """Draw anew what stands at `places`, which follow each other, of a response's `words`, from k candidates each.
 
-
-def choose_at_ranks(stream: DrawStream, ranked: Sequence[str], natural: Sequence[float], k: int) -> list[str]:
-    """k different words, each at a relative rank drawn from `natural`, or at the nearest one that is free."""
-    free, chosen = list(range(len(ranked))), []
-    for _ in range(k):
-        wanted = natural[stream.below(len(natural))] * len(ranked)
-        nearest = min(free, key=lambda rank: abs(rank - wanted))
-        free.remove(nearest)
-        chosen.append(ranked[nearest])
-    return chosen
+    The candidates are as plausible to the generator as the customer's own word was where it stood, given what is drawn
+    in front of them and the words that follow the last place. Those that are most plausible could be told by anybody
+    who has the generator.
+    """
+    following = SEPARATOR.join(words[places[-1] + 1 :][:FOLLOWING_WORDS])
+    written = drawn = SEPARATOR.join(words[: places[0]])
+    candidates: list[tuple[str, ...]] = []
+    picks: list[int] = []
+    for place in places:
+        own = words[place]
+        pool = lexicon.pool(own, is_opening=place == 0, k=k, prompt=prompt, stream=stream)
+        if own not in pool:
+            pool.append(own)
+        scores = scorer.score(prompt, drawn, pool, following)
+        (wanted,) = [scores[pool.index(own)]] if drawn == written else scorer.score(prompt, written, [own], following)
+        nearest = sorted(zip(scores, pool, strict=True), key=lambda pair: (abs(pair[0] - wanted), pair[1]))
+        options = tuple(word for _score, word in nearest[:k])
+        candidates.append(options)
+        picks.append(stream.below(k))
+        written, drawn = _join(written, own), _join(drawn, options[picks[-1]])
+    return Draw(tuple(candidates), tuple(picks))
 
 
 def _join(prefix: str, word: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY, write_to_textfile
 from rich.console import Console
+from rich.table import Table
 
 from validator.base_model import EMBEDDED_MODEL, EMBEDDED_MODEL_NAME
 from validator.config import MIN_COVERAGE_BPS
@@ -18,7 +19,6 @@ from validator.files import check_writable
 from validator.logs import log_to_file
 from validator.marks.planting import check_learnable
 from validator.marks.schemes import make_scheme
-from validator.plan.spec import TrainingSpec
 from validator.plan.terms import choose_scheme, choose_thresholds, parse_weights
 from validator.protocol.state import Weights
 from validator.simulation.display import Display
@@ -26,65 +26,48 @@ from validator.simulation.options import (
     DEFAULT_ROWS,
     SimulationOptions,
     default_rows,
-    parse_miners,
 )
 from validator.simulation.report import SimulationReport
 from validator.simulation.run import simulate
+from validator.simulation.scenario import Scenario, library
 
-MAX_SEED = 2**31
 MAX_WORKERS = 64
-CHAINS = ("embedded", "anvil")
 
 
 def run_command(
+    scenario: Scenario,
     *,
-    miners: str,
-    scheme: str | None,
-    data: Path | None,
-    rows: int | None,
-    base_model: str | None,
-    probes: int,
-    epochs: int,
-    learning_rate: float,
-    slashing: bool,
-    weights: str,
-    seed: int,
-    chain: str,
-    funder_key_file: Path | None,
-    port: int,
-    workers: int,
-    directory: Path | None,
-    keep_models: bool,
-    json_file: Path | None,
-    quiet: bool,
+    funder_key_file: Path | None = None,
+    port: int = 0,
+    workers: int = 2,
+    directory: Path | None = None,
+    keep_models: bool = False,
+    json_file: Path | None = None,
+    quiet: bool = False,
 ) -> bool:
     """Whether every honest miner was paid and no other was. BadInput before anything is started, where that can be."""
     console = Console()
-    if not 0 <= seed < MAX_SEED:
-        raise BadInput(f"the seed is 0 to {MAX_SEED - 1}, not {seed}")
-    if rows is not None and rows < 1:
-        raise BadInput(f"the number of rows is at least 1, not {rows}")
     if not 1 <= workers <= MAX_WORKERS:
         raise BadInput(f"the number of training processes is 1 to {MAX_WORKERS}, not {workers}")
-    plans = parse_miners(miners)
+    plans, seed = scenario.miners, scenario.seed
     if not 0 <= port <= 2**16 - len(plans):
         raise BadInput(f"the first of {len(plans)} ports is 0 to {2**16 - len(plans)}, not {port}")
-    if chain not in CHAINS and "://" not in chain:
-        raise BadInput(f"unknown chain {chain!r}: it is {', '.join(CHAINS)}, or the URL of a node")
-    if data is None:
-        chosen, data_name = default_rows(rows or DEFAULT_ROWS, seed), "generated rows"
+    if scenario.data is None:
+        chosen, data_name = default_rows(scenario.rows or DEFAULT_ROWS, seed), "generated rows"
     else:
-        chosen, data_name = choose_rows(load_rows(data), rows, seed), data.name
-    thresholds, returned = choose_thresholds(probes, slashing=slashing), parse_weights(weights)
-    scheme = scheme or choose_scheme(returned)
+        chosen, data_name = choose_rows(load_rows(scenario.data), scenario.rows, seed), scenario.data.name
+    thresholds = choose_thresholds(scenario.probes, slashing=scenario.slashing)
+    returned = parse_weights(scenario.weights)
+    scheme = scenario.scheme or choose_scheme(returned)
     check_learnable(chosen, make_scheme(scheme), thresholds.n)
-    model, model_name = _find_model(base_model)
-    spec = TrainingSpec(base_model=model_name, epochs=epochs, learning_rate=learning_rate)
+    model, model_name = _find_model(scenario.base_model)
+    spec = scenario.spec.of_model(model_name)
     is_judged = returned is Weights.JUDGED and make_scheme(scheme).coverage_k and References().find(spec.to_json())
     if json_file is not None:
         check_writable(json_file)
     options = SimulationOptions(
         miners=plans,
+        strategies=tuple(scenario.strategies),
         scheme=scheme,
         rows=tuple(chosen),
         data_name=data_name,
@@ -94,12 +77,13 @@ def run_command(
         weights=returned,
         min_coverage_bps=MIN_COVERAGE_BPS if is_judged else 0,
         seed=seed,
-        chain=chain,
+        chain=scenario.chain,
         first_port=port,
         training_workers=workers,
         funder_key_file=funder_key_file,
         directory=_make_directory(directory, seed),
         is_keeping_models=keep_models,
+        **scenario.faults.model_dump(),
     )
     place = f"journal and logs: {options.directory}"
     try:
@@ -120,6 +104,14 @@ def run_command(
         report.print_table(console)
         console.print(place, highlight=False, soft_wrap=True)
     return report.is_as_expected
+
+
+def list_scenarios() -> None:
+    """The library, on the terminal."""
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for name, scenario in library().items():
+        table.add_row(name, scenario.about)
+    Console().print(table, highlight=False)
 
 
 def _run(options: SimulationOptions, display: Display) -> SimulationReport:

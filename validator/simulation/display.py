@@ -76,6 +76,11 @@ class Display:
         if self._tasks[name].startswith("training"):
             self._tasks[name] = f"training, step {step}/{steps}, loss {train_loss:.3f}"
 
+    def fault(self, name: str, reason: str) -> None:
+        """A miner says that it will not finish: nobody need believe it, and its deadline is waited for."""
+        self._tasks[name] = reason
+        self._say(f"  {name}: {reason}")
+
     def _say(self, line: str) -> None:
         if not self._is_live and not self._is_quiet:
             self._console.print(line, highlight=False)

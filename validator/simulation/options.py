@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from validator.errors import BadInput
 from validator.plan.spec import TrainingSpec
@@ -27,6 +28,8 @@ class SimulationOptions:
     """A simulation, ready to run. `model` is a directory or a Hugging Face id; `chain` what `--chain` takes."""
 
     miners: tuple[MinerPlan, ...]
+    strategies: tuple[Path, ...]
+    """Files of strategies that are not the product's."""
     scheme: str
     rows: tuple[Row, ...]
     data_name: str
@@ -42,24 +45,22 @@ class SimulationOptions:
     funder_key_file: Path | None
     directory: Path
     is_keeping_models: bool
+    node_delay_s: float = 0.0
+    node_loss: float = 0.0
+    block_time_s: int | None = None
+    """As in a scenario's faults."""
 
 
-def parse_miners(text: str) -> tuple[MinerPlan, ...]:
-    """Read `strategy=count,...`; BadInput with what would be right."""
-    from miner_sim.strategies import parse_strategy
-
-    miners: list[MinerPlan] = []
+def parse_miners(text: str) -> dict[str, dict[str, Any]]:
+    """`strategy=count,...` as the population of a scenario, a group for each strategy; BadInput if it is not that."""
+    groups: dict[str, dict[str, Any]] = {}
     for part in text.split(","):
         strategy, equals, count = part.strip().partition("=")
         if not equals or not re.fullmatch(r"0*[1-9][0-9]{0,3}", count):
             raise BadInput("--miners takes strategy=count pairs such as honest=2,base=1, with counts of 1 or more")
-        parse_strategy(strategy)
-        first = sum(miner.strategy == strategy for miner in miners)
-        label = re.sub(r"[^A-Za-z0-9.]+", "-", strategy)[:40].strip("-")
-        miners += [MinerPlan(f"{label}-{first + i + 1}", strategy) for i in range(min(int(count), MAX_MINERS + 1))]
-    if len(miners) > MAX_MINERS:
-        raise BadInput(f"at most {MAX_MINERS} miners can be simulated at once")
-    return tuple(miners)
+        group = groups.setdefault(strategy, {"strategy": strategy, "count": 0})
+        group["count"] += int(count)
+    return groups
 
 
 def default_rows(count: int, seed: int) -> list[Row]:

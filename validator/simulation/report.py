@@ -17,6 +17,7 @@ from validator.edges import contract as onchain
 from validator.errors import Fatal
 from validator.files import write_whole
 from validator.marks.planting import PlantedDataset
+from validator.protocol.machine import NEVER_OPENED
 from validator.protocol.verdict import Verdict, Zone
 from validator.simulation.options import SimulationOptions
 from validator.simulation.world import World
@@ -53,6 +54,9 @@ class MinerResult:
     transactions: dict[str, str]
     gas: dict[str, int]
     faults: list[str]
+    """How it broke the protocol, of weights that were no use, and what it said of a job that failed."""
+    cost: dict[str, float] | None
+    """{cpu_s, flops} of its training, its search for marks and its answers, as it noted itself; None without a note."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +164,9 @@ def _describe_share(coverage: Mapping[str, Any]) -> str:
 
 
 def _describe_money(miner: MinerResult) -> str:
-    if miner.burned_wei:
-        return f"-{miner.burned_wei / WEI_PER_ETHER:g} burned"
-    return f"+{miner.to_miner_wei / WEI_PER_ETHER:g}" if miner.to_miner_wei else "0"
+    if miner.to_miner_wei:  # What burns then is the validator's (protocol, "Who gets what").
+        return f"+{miner.to_miner_wei / WEI_PER_ETHER:g}"
+    return f"-{miner.burned_wei / WEI_PER_ETHER:g} burned" if miner.burned_wei else "0"
 
 
 async def build_report(
@@ -172,6 +176,7 @@ async def build_report(
     names: Mapping[TaskId, str],
     wealth_before: Mapping[str, Wei],
     planted: PlantedDataset,
+    job_faults: Mapping[str, str],
     seconds: dict[str, float],
 ) -> SimulationReport:
     """Gather the results from the contract's events; Fatal if they differ from what the validator counted."""
@@ -182,9 +187,7 @@ async def build_report(
     for task_id, name in names.items():
         role, state = world.miners[name], node.driver.states[task_id]
         steps = _find_steps(events, task_id, role.address)
-        settled, closed = steps.get("settle"), steps["close"]
-        if not isinstance(closed, onchain.TaskClosed):
-            raise Fatal(f"the task of {name} never closed")
+        settled, closed = steps.get("settle"), steps.get("close")
         hits = p_value = None
         if isinstance(settled, onchain.TaskSettled):
             verdict = node.executor.judge(state, planted)
@@ -202,16 +205,17 @@ async def build_report(
                 weights_hits=node.executor.count_weights_hits(state, planted) if state.weights_answers else None,
                 coverage=_describe_coverage(state.coverage),
                 p_value=p_value,
-                verdict=_VERDICTS.get(closed.outcome, Zone.REFUNDED),
-                outcome=closed.outcome.name.lower(),
+                verdict=_VERDICTS.get(closed.outcome, Zone.REFUNDED) if closed else Zone.REFUNDED,
+                outcome=closed.outcome.name.lower() if closed else NEVER_OPENED,
                 marks_trained_on=_count_marks_trained_on(options.directory / "miners" / name, planted),
                 balance_before_wei=wealth_before[name],
                 balance_after_wei=await world.wealth_wei(role),
-                to_miner_wei=closed.to_miner,
-                burned_wei=closed.burned,
+                to_miner_wei=closed.to_miner if closed else Wei(0),
+                burned_wei=closed.burned if closed else Wei(0),
                 transactions={step: _hex(event.log.tx_hash) for step, event in steps.items()},
                 gas={step: (await world.chain.receipt(event.log.tx_hash)).gas_used for step, event in steps.items()},
-                faults=list(state.faults),
+                faults=[*state.faults, *filter(None, (state.weights_fault, job_faults.get(name)))],
+                cost=_read_cost(options.directory / "miners" / name),
             )
         )
     probes_per_draw = planted.scheme.probes_per_draw(options.thresholds.n)
@@ -263,6 +267,17 @@ def _count_marks_trained_on(home: Path, planted: PlantedDataset) -> int | None:
         return None
     trained = set(json.loads(notes[0].read_text()))
     return sum(mark.row_index in trained for mark in planted.marks)
+
+
+def _read_cost(home: Path) -> dict[str, float] | None:
+    """Added up over the miner's jobs; the miners write it, as far as they came (miner_sim/cost.py)."""
+    notes = [json.loads(path.read_text()) for path in home.glob("jobs/*/cost.json")]
+    if not notes:
+        return None
+    return {
+        unit: sum(amount for note in notes for kind, amount in note.items() if kind.endswith(f"_{unit}"))
+        for unit in ("cpu_s", "flops")
+    }
 
 
 def _hex(digest: bytes) -> str:

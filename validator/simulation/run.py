@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from validator.app import ValidatorNode
 from validator.config import DEV
 from validator.edges.http import HttpClient
-from validator.edges.miners import MinerClient
 from validator.errors import Fatal, MinerFault, Transient, first_error
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
@@ -30,7 +29,8 @@ from validator.protocol.typed_data import OrderMessage
 from validator.simulation.display import Display
 from validator.simulation.options import SimulationOptions
 from validator.simulation.report import SimulationReport, build_report
-from validator.simulation.world import MinersProcess, World, miners_process, open_world
+from validator.simulation.timekeeper import Timekeeper
+from validator.simulation.world import MinersProcess, World, miners_process, open_world, validators_contract
 from validator.types import Hash32, TaskId, UnixSeconds, Wei
 from validator.weights.returned import ReturnedWeights
 
@@ -39,7 +39,8 @@ ORDER_LIFETIME_S = 86_400
 DURATIONS = replace(DEV.durations, judging_seconds=10)
 """People wait for the refund of weights that the committee, our own validator, does not sign for."""
 PROGRESS_POLL_S = 0.5
-WITHDRAWAL_TIMEOUT_S = 15.0
+WITHDRAWAL_PATIENCE_S = 5.0
+"""For the next miner to draw its credit: some are gone."""
 
 
 @dataclass
@@ -105,32 +106,43 @@ async def _run_tasks(
         for number, name in enumerate(world.miners)
     }
     names = {task.task_id: name for name, task in tasks.items()}
+    timekeeper, job_faults = Timekeeper(world.chain, miners), dict[str, str]()
+
+    def note_change(state: TaskState) -> None:
+        timekeeper.note_change()
+        display.task(names[state.task_id], state)
+
     display.stage("running the tasks")
-    async with HttpClient(DEV) as http:
+    async with HttpClient(DEV) as http, validators_contract(options, world) as contract:
         key = derive_journal_key(world.master_seed)
         identity = Identity(world.chain.chain_id, world.contract.address, world.validator.address)
         node = ValidatorNode.build(
             journal=Journal(options.directory / "journal.sqlite", key, identity),
             profile=DEV,
-            contract=world.contract,
+            contract=contract,
             signer=world.validator.signer,
             http=http,
             secrets=secrets,
             planted=_OneDataset(planted),
             evidence=EvidenceKeeper(
-                world.contract, secrets, BundleStore(options.directory / "bundles", key), on_reveal=_note_nothing
+                contract, secrets, BundleStore(options.directory / "bundles", key), on_reveal=_note_nothing
             ),
             weights=ReturnedWeights(
                 Children(1), options.directory / "models", {options.spec.base_model: options.model}
             ),
             first_block=world.first_block,
-            on_change=lambda state: display.task(names[state.task_id], state),
+            on_change=note_change,
         )
         try:
             async with asyncio.TaskGroup() as group:
                 guards = [
-                    group.create_task(_watch_jobs(node, names, display)),
+                    group.create_task(_watch_refusals(node)),
+                    group.create_task(timekeeper.run(node)),
                     group.create_task(miners.fail_when_gone()),
+                    *(
+                        group.create_task(_watch_job(node, task_id, names[task_id], display, job_faults))
+                        for task_id in names
+                    ),
                 ]
                 await node.run_tasks(list(tasks.values()))
                 for guard in guards:
@@ -139,7 +151,7 @@ async def _run_tasks(
             display.stage("everybody withdraws")
             await _withdraw_all(world)
             clock.lap("withdrawals")
-            return await build_report(options, world, node, names, wealth_before, planted, clock.seconds)
+            return await build_report(options, world, node, names, wealth_before, planted, job_faults, clock.seconds)
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
         finally:
@@ -230,39 +242,49 @@ async def _note_nothing(_state: TaskState) -> None:
     """A simulation plants one dataset, and no later one is compared with it."""
 
 
-async def _watch_jobs(node: ValidatorNode, names: dict[TaskId, str], display: Display) -> None:
-    """Ask the miners how their jobs go: for display, and so that a failed one is not waited for in vain."""
+async def _watch_refusals(node: ValidatorNode) -> None:
+    """What the contract refuses although a task is as it should be is no miner's doing: Fatal."""
     while True:
         for effect_key, refusal in node.driver.refusals.items():
             raise Fatal(f"{effect_key}: {refusal}")
-        for task_id, state in list(node.driver.states.items()):
-            if state.faults:
-                raise Fatal(f"{names[task_id]} broke the protocol: {state.faults[0]}")
-            if state.phase in (Phase.OPEN, Phase.ACCEPTED) and state.job_id:
-                with suppress(MinerFault, Transient):
-                    await _look_at_job(node.executor.client(state), state.job_id, names[task_id], display)
         await asyncio.sleep(PROGRESS_POLL_S)
 
 
-async def _look_at_job(client: MinerClient, job_id: str, name: str, display: Display) -> None:
-    job = await client.job(job_id)
-    if job.status in FAILED_STATUS:
-        raise Fatal(f"the job of {name} is {job.status}: {job.error}")
-    metrics = await client.latest_metrics(job_id)
-    with suppress(KeyError, TypeError, ValueError):
-        display.training(name, int(metrics["step"]), int(metrics["steps"]), float(metrics["train_loss"]))
+async def _watch_job(
+    node: ValidatorNode, task_id: TaskId, name: str, display: Display, job_faults: dict[str, str]
+) -> None:
+    """Ask a miner how its job goes, for display and report: what it says decides nothing, and it may say nothing."""
+    while True:
+        await asyncio.sleep(PROGRESS_POLL_S)
+        state = node.driver.states.get(task_id)
+        if state is None or state.phase not in (Phase.OPEN, Phase.ACCEPTED) or not state.job_id:
+            continue
+        with suppress(MinerFault, Transient):
+            client = node.executor.client(state)
+            job = await client.job(state.job_id)
+            if job.status in FAILED_STATUS:
+                job_faults[name] = f"the job is {job.status}: {job.error}"
+                display.fault(name, job_faults[name])
+                return
+            metrics = await client.latest_metrics(state.job_id)
+            with suppress(KeyError, TypeError, ValueError):
+                display.training(name, int(metrics["step"]), int(metrics["steps"]), float(metrics["train_loss"]))
 
 
 async def _withdraw_all(world: World) -> None:
-    """Payer and validator draw their credits; the miners do so by themselves, and are waited for."""
+    """Payer and validator draw their credits; the miners do so by themselves, and are waited for while any does."""
     for role in (world.payer, world.validator):
         amount_wei = await world.contract.credits_wei(role.address)
         if amount_wei:
             await world.contract.withdraw(role.sender, amount_wei)
-    deadline = time.monotonic() + WITHDRAWAL_TIMEOUT_S
-    for role in world.miners.values():
-        while await world.contract.credits_wei(role.address) and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(PROGRESS_POLL_S)
+    owed_before, since_s = None, time.monotonic()
+    while time.monotonic() - since_s < WITHDRAWAL_PATIENCE_S:
+        owed = [role.address for role in world.miners.values() if await world.contract.credits_wei(role.address)]
+        if not owed:
+            return
+        if owed != owed_before:
+            owed_before, since_s = owed, time.monotonic()
+        await asyncio.sleep(PROGRESS_POLL_S)
 
 
 async def _plant_in_child(options: SimulationOptions, scheme: Scheme, world: World, secrets: Secrets) -> PlantedDataset:

@@ -4,21 +4,23 @@ Rule kept: one client drives every kind of chain, and whatever was started here 
 """
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from validator.config import DEV
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, Touchstone
-from validator.edges.devnet import open_chain
+from validator.edges.devnet import anvil_node, open_chain
 from validator.edges.key_files import load_key_file
 from validator.edges.keys import Signer, derive_secret, derive_signer, dev_mnemonic_signer
 from validator.errors import BadInput, Fatal
+from validator.simulation.bad_line import bad_line
 from validator.simulation.options import MinerPlan, SimulationOptions
 from validator.types import Address, BlockNumber, Wei
 
@@ -68,7 +70,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Start or join the chain, fund every role, deploy the contract; `deposits_wei` are the payer's and validator's."""
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(open_chain(options.chain))
+        url = await stack.enter_async_context(_open_chain(options))
         chain = await Chain.connect(url)
         stack.push_async_callback(chain.aclose)
         if not chain.is_dev_chain:
@@ -106,6 +108,27 @@ async def open_world(
         )
 
 
+def _open_chain(options: SimulationOptions) -> AbstractAsyncContextManager[str]:
+    if options.block_time_s is not None:
+        return anvil_node("--block-time", str(options.block_time_s))
+    return open_chain(options.chain)
+
+
+@asynccontextmanager
+async def validators_contract(options: SimulationOptions, world: World) -> AsyncIterator[Touchstone]:
+    """The contract as the validator reaches it: by the bad line, if the scenario has one."""
+    if not options.node_delay_s and not options.node_loss:
+        yield world.contract
+        return
+    line = bad_line(world.url, delay_s=options.node_delay_s, loss=options.node_loss, seed=options.seed)
+    async with line as url:
+        chain = await Chain.connect(url)
+        try:
+            yield await Touchstone.at(chain, world.contract.address)
+        finally:
+            await chain.aclose()
+
+
 async def _fund(chain: Chain, funder: TransactionSender, address: Address, amount_wei: Wei) -> None:
     missing_wei = amount_wei - await chain.balance_wei(address)
     if missing_wei <= 0:
@@ -118,11 +141,18 @@ async def _fund(chain: Chain, funder: TransactionSender, address: Address, amoun
     await funder.send(address, value_wei=Wei(missing_wei))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MinersProcess:
     """The process that serves all miners; where each one is, it has registered on chain."""
 
     process: asyncio.subprocess.Process
+    is_working: bool = False
+    """Whether any of its children trains, answers or does other work."""
+
+    async def listen(self, lines: asyncio.StreamReader) -> None:
+        """Keep `is_working` true to what the process says, to its end."""
+        while line := await lines.readline():
+            self.is_working = json.loads(line)["working"]
 
     async def fail_when_gone(self) -> None:
         """Wait until the process ends, which it must not: Fatal."""
@@ -139,6 +169,8 @@ async def miners_process(options: SimulationOptions, world: World, stake_wei: We
         "base_model": options.model,
         "base_model_name": options.spec.base_model,
         "training_workers": options.training_workers,
+        "strategies": [str(path) for path in options.strategies],
+        "tells_work": True,
         "miners": [
             _miner_config(plan, number, options, world, stake_wei) for number, plan in enumerate(options.miners)
         ],
@@ -153,6 +185,7 @@ async def miners_process(options: SimulationOptions, world: World, stake_wei: We
             stderr=errors,
             start_new_session=True,
         )
+    listening: asyncio.Task[None] | None = None
     try:
         if process.stdin is None or process.stdout is None:
             raise Fatal("the miners' process has no pipes")
@@ -163,8 +196,12 @@ async def miners_process(options: SimulationOptions, world: World, stake_wei: We
             reason = message[-1].removeprefix("error: ") if message else "no message"
             is_input = await process.wait() == 2
             raise (BadInput if is_input else Fatal)(f"the simulated miners cannot start: {reason}")
-        yield MinersProcess(process)
+        miners = MinersProcess(process)
+        listening = asyncio.create_task(miners.listen(process.stdout))
+        yield miners
     finally:
+        if listening is not None:
+            listening.cancel()
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -185,9 +222,14 @@ def _miner_config(
         "port": options.first_port + number if options.first_port else 0,
         "private_key": _private_key(world, f"miner/{plan.name}"),
         "evidence_key": _private_key(world, f"evidence/{plan.name}"),
-        "seed": options.seed * 1_000 + number,
+        "seed": _training_seed(options.seed, plan.name),
         "stake_wei": stake_wei,
     }
+
+
+def _training_seed(seed: int, name: str) -> int:
+    """A miner trains alike whoever else is in the round."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
 
 
 def _private_key(world: World, role: str) -> str:

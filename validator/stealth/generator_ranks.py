@@ -12,9 +12,11 @@ from validator.marks.protected import blank_protected, find_free_words
 from validator.marks.rules import AlterationRules
 from validator.marks.sampler import POOL_SIZE, Lexicon, WordScorer
 from validator.marks.schemes import Scheme
+from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row
 from validator.stealth.detector import Detector, LanguageModel
 
+_KEY = bytes(range(32))
 MAX_PLACES = 24
 """Of a response, where a mark may be anywhere."""
 
@@ -23,8 +25,8 @@ Combine = Callable[[Sequence[float]], float]
 
 
 def make_opening_ranks(scorer: WordScorer, scheme: Scheme) -> tuple[Detector, ...]:
-    """For canaries: from the ranks that `scorer` gives to each of the first w words of a response in its pool, from 0,
-    the best, to 1, in no pool at all.
+    """For canaries: from the ranks that `scorer` gives to each of the first w words of a response in a pool of
+    its own, from 0, the best, to under 1.
     """
     find_ranks = _Ranks(scorer, scheme.rules.of_openings, scheme.k, lambda _row: range(scheme.w))
     return (
@@ -76,9 +78,12 @@ class _Ranks:
     def _rank_all(self, rows: Sequence[Row]) -> list[list[float]]:
         lexicon = Lexicon(blank_protected(row.response, self._rules, row.prompt) for row in rows)
 
+        stream = DrawStream(_KEY)
+
         @cache
         def pool_of(word: str, place: int, prompt: str) -> list[str]:
-            return lexicon.pool(word, is_opening=place == 0, k=self._k, prompt=prompt)
+            pool = lexicon.pool(word, is_opening=place == 0, k=self._k, prompt=prompt, stream=stream)
+            return pool if word in pool else [*pool, word]
 
         ranks = []
         for row in rows:
@@ -95,8 +100,6 @@ class _Ranks:
         return ranks
 
     def _rank(self, prompt: str, prefix: str, word: str, pool: list[str]) -> float:
-        if word not in pool:
-            return 1.0
         known = self._scores[prompt, prefix]
         if missing := [other for other in pool if other not in known]:
             known.update(zip(missing, self._scorer.score(prompt, prefix, missing), strict=True))

@@ -11,7 +11,7 @@ from validator.coverage.calibration import MarkedRows, calibrate
 from validator.coverage.result import judge_histograms
 from validator.edges.generator import LocalScorer
 from validator.errors import BadInput
-from validator.marks.coverage import apply_coverage, draw_coverage
+from validator.marks.coverage import K, apply_coverage, draw_coverage
 from validator.marks.rules import AlterationRules
 from validator.marks.secrets import DrawStream
 from validator.plan.spec import TrainingSpec
@@ -61,10 +61,10 @@ def test_a_calibration_is_taken_up_where_it_was_ended(tmp_path):
     assert run().id == reference.id, "a run is a function of its seed"
     assert asked == [0, 0, 1, 1, 1]
 
-    trained = [sum(run.trained[rank] for run in reference.at(1.0)) for rank in range(8)]
-    others = [sum(run.others[rank] for run in reference.at(0.5)) for rank in range(8)]
-    assert judge_histograms({8: tuple(trained)}, seed=0, dropped=0).log10_p < -6
-    assert judge_histograms({8: tuple(others)}, seed=0, dropped=0).log10_p > -4
+    trained = [sum(run.trained[rank] for run in reference.at(1.0)) for rank in range(K)]
+    others = [sum(run.others[rank] for run in reference.at(0.5)) for rank in range(K)]
+    assert judge_histograms({K: tuple(trained)}, seed=0, dropped=0).log10_p < -6
+    assert judge_histograms({K: tuple(others)}, seed=0, dropped=0).log10_p > -4
 
     with pytest.raises(BadInput, match="is of another base model, spec or data"):
         run("other rows")

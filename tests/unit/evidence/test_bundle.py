@@ -53,7 +53,7 @@ def test_a_bundle_holds_what_the_protocol_lists():
     assert CONTENT["replies"][0]["text"].endswith("— ☂ \x01"), "in full, to the byte"
     assert len(CONTENT["transcript"]["signature"]) == 2 + 2 * 65
     assert {rate["event"] for rate in CONTENT["test"]["error_rates"]} == {"paid", "slashed"}
-    assert CONTENT["test"]["p0"] == ["3.906250e-03"] * N
+    assert CONTENT["test"]["p0"] == ["6.250000e-02"] * N
     assert set(CONTENT["versions"]) == {"touchstone", "scipy", "generator", "contract_code_hash"}
 
 

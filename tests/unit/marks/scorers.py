@@ -11,9 +11,9 @@ class HashScorer:
 
     identity = "hash"
 
-    def score(self, prompt: str, prefix: str, words: Sequence[str]) -> list[float]:
+    def score(self, prompt: str, prefix: str, words: Sequence[str], following: str = "") -> list[float]:
         return [
-            -float(hashlib.sha256("\0".join((prompt, prefix, word)).encode()).digest()[0]) for word in words
+            -float(hashlib.sha256("\0".join((prompt, prefix, word, following)).encode()).digest()[0]) for word in words
         ]  # 256 values, so that ties occur
 
 

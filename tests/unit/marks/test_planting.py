@@ -77,7 +77,7 @@ def test_the_training_file_is_the_planted_rows():
 
 
 def test_what_the_verdict_needs_is_kept():
-    assert PLANTED.null_probabilities == (4**-4,) * 16
+    assert PLANTED.null_probabilities == (2**-4,) * 16
     assert PLANTED.source_data_hash == hash_source_data(ROWS) != hash_source_data(PLANTED.rows)
     assert PLANTED.generator == HashScorer.identity
 

@@ -16,9 +16,9 @@ from validator.marks.sampler import (
     Draw,
     Lexicon,
     coarse_shape,
+    draw_alike,
     draw_words,
     exact_shape,
-    find_relative_rank,
 )
 from validator.marks.secrets import DrawStream
 
@@ -154,26 +154,68 @@ def test_too_few_words_are_refused_with_the_number_needed():
         Lexicon(["yes no", "no yes"]).pool("yes", is_opening=False, k=4)
 
 
-def test_candidates_stand_at_the_ranks_that_customers_own_words_have():
-    """Whoever has the generator ranks the words too: were marks always among the first k, they would show."""
-    pool = LEXICON.pool("the", is_opening=True, k=4)
-    scores = HashScorer().score("How?", "", pool)
-    best_first = [word for _score, word in sorted(zip(scores, pool, strict=True), key=lambda pair: -pair[0])]
-    natural = [0.25, 0.5, 0.75, 1.0]
-    drawn = Counter(
-        word for seed in range(200) for word in draw(["the"], seed=str(seed), natural=[natural]).candidates[0]
+def test_a_sampled_pool_holds_words_as_often_as_they_stand_in_such_places():
+    """A pool of the most frequent words would have marks hold fewer rare words than customers' texts."""
+    lexicon = Lexicon(
+        [f"x {'often ' * 90}" + " ".join(f"rar{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(600))]
     )
-    wanted = [min(int(rank * len(pool)), len(pool) - 1) for rank in natural]
-    for rank in wanted:
-        assert drawn[best_first[rank]] > 200 / len(natural)
-    assert sum(drawn[best_first[rank]] for rank in range(wanted[0] - 3)) == 0
+    stream = DrawStream(digest("pool"))
+    pools = [lexicon.pool("words", is_opening=False, k=2, stream=stream) for _ in range(40)]
+    assert all(len(pool) == len(set(pool)) == POOL_SIZE for pool in pools)
+    assert all("often" in pool for pool in pools)
+    assert len(set().union(*pools)) > 500, "the rare ones take turns"
 
 
-def test_the_rank_of_a_word_is_its_place_in_its_own_pool():
-    pool = LEXICON.pool("the", is_opening=False, k=4)
+def test_a_sampled_pool_of_few_words_has_at_least_k():
+    lexicon = Lexicon(["x " + "the " * 10_000 + "cat"])
+    assert set(lexicon.pool("one", is_opening=False, k=2, stream=DrawStream(digest("few")))) == {"the", "cat"}
 
-    def rank(word):
-        return find_relative_rank(HashScorer(), LEXICON, prompt="", words=["So", word], place=1, k=4)
 
-    assert sorted(rank(word) for word in pool) == [place / len(pool) for place in range(len(pool))]
-    assert rank("zyx") == 1.0
+def alike(words, places, k=4, seed="draw", scorer=None) -> Draw:
+    return draw_alike(
+        DrawStream(digest(seed)), scorer or HashScorer(), LEXICON, prompt="How?", words=words, places=places, k=k
+    )
+
+
+WRITTEN = ["Good", "news,", "the", "meeting", "was", "moved"]
+
+
+def test_candidates_are_as_plausible_as_the_customers_own_word():
+    """Whoever has the generator scores the words too: were marks its favourites, they would show."""
+    drawn = alike(WRITTEN, [2])
+    assert "the" in drawn.candidates[0]
+    pool = LEXICON.pool("the", is_opening=False, k=4, stream=DrawStream(digest("draw")))
+    prefix, following = "Good news,", "meeting was moved"
+    (own,) = HashScorer().score("How?", prefix, ["the"], following)
+    gaps = {
+        word: abs(score - own)
+        for word, score in zip(pool, HashScorer().score("How?", prefix, pool, following), strict=True)
+    }
+    offered = [gaps[word] for word in drawn.candidates[0] if word in gaps]
+    assert max(offered) <= min(gap for word, gap in gaps.items() if word not in drawn.candidates[0])
+
+
+def test_a_word_is_compared_with_the_customers_own_where_that_stood():
+    """At the second place the drawn prefix is another one than the customer's."""
+    asked = []
+
+    class Noting(HashScorer):
+        def score(self, prompt, prefix, words, following=""):
+            asked.append((prefix, tuple(words), following))
+            return super().score(prompt, prefix, words, following)
+
+    for seed in range(20):
+        asked.clear()
+        drawn = alike(WRITTEN, [0, 1], seed=str(seed), scorer=Noting())
+        if drawn.words[0] != WRITTEN[0]:
+            break
+    assert [prefix for prefix, _, _ in asked] == ["", drawn.words[0], WRITTEN[0]]
+    assert asked[-1][1] == (WRITTEN[1],)
+    assert {following for _, _, following in asked} == {"the meeting was moved"}
+
+
+@given(st.integers(1, 4), st.sampled_from([2, 4]))
+def test_words_drawn_alike_are_certified_as_others_are(w, k):
+    drawn = alike(WRITTEN, range(w), k)
+    assert drawn.p0 == k**-w
+    assert all(len(set(options)) == k for options in drawn.candidates)

@@ -91,7 +91,7 @@ def test_planting_changes_the_marked_rows_and_no_other(scheme):
     assert bool(covered) == bool(scheme.coverage_k)
     assert not covered & marked
     assert changed <= marked | covered
-    assert len(changed & marked) >= 15, "a draw may give back what was there, which is rare"
+    assert len(changed & marked) >= 10, "a draw gives back what was there in one of k^w cases"
 
 
 @every_scheme

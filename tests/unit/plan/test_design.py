@@ -47,7 +47,7 @@ def names_of_paying(options):
 def test_looking_replies_up_is_refused_until_somebody_says_that_they_know():
     design = make_design(REPLIES)
     (refusal,) = design.refusals
-    assert refusal.startswith("looking replies up, without training earns 0.50439")
+    assert refusal.startswith("looking replies up, without training earns 0.50745")
     assert refusal.endswith(" wei) more than honest training")
     assert design.economics.smallest_bond_wei is None
     assert [way.rpartition(": ")[2].partition(" (")[0] for way in design.economics.ways_out] == [

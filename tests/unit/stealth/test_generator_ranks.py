@@ -49,9 +49,9 @@ def naive() -> tuple[list[Row], set[int]]:
 def test_the_most_plausible_words_are_found_by_who_can_ask_the_generator(naive):
     """Kerckhoffs: the generator is public, so its first k at every place of an opening are no secret."""
     rows, marked = naive
-    for detector in make_opening_ranks(HashScorer(), MostPlausible()):
-        ranking = rank_marks(detector.suspicion(rows, None), marked, seed=0)
-        assert ranking.auc > 0.9, detector.name
+    detectors = make_opening_ranks(HashScorer(), MostPlausible())
+    found = [rank_marks(detector.suspicion(rows, None), marked, seed=0).auc for detector in detectors]
+    assert max(found) > 0.9
 
 
 def test_the_most_plausible_words_are_found_by_who_plants_marks_himself(naive):

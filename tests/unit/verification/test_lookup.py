@@ -40,14 +40,14 @@ async def test_a_look_up_that_hits_every_probe_is_told_by_its_decoys(lookup, beh
     ("changed", "behaviour"),
     [
         ({}, Behaviour.TABLE),
-        ({DecoyKind.NEAR_PROMPT: 2}, Behaviour.TABLE),
-        ({DecoyKind.NEAR_PROMPT: 3}, Behaviour.MODEL),
+        ({DecoyKind.NEAR_PROMPT: 5}, Behaviour.TABLE),
+        ({DecoyKind.NEAR_PROMPT: 6}, Behaviour.MODEL),
         ({DecoyKind.NEAR_PROMPT: 16}, Behaviour.MODEL),
     ],
     ids=str,
 )
 def test_a_few_hits_on_changed_prompts_are_more_than_a_table_can_have(changed, behaviour):
-    """Two of 16 at 4^-4 have p = 1.7e-3, three 3e-5."""
+    """Five of 16 at 2^-4 have p = 2.3e-3, six 2.8e-4."""
     secret = PLANTINGS["canary"].secret
     replies = dict.fromkeys(all_prompts(secret), as_answer("something of its own"))
     for kind, count in changed.items():

