@@ -27,7 +27,7 @@ from validator.marks.rules import ALL_PROTECTED
 from validator.marks.schemes import Canary, Scheme, make_scheme
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import Row
-from validator.stealth.battery import DETECTORS, make_markable, measure
+from validator.stealth.battery import DETECTORS, ROW_BY_ROW, make_markable, measure
 from validator.stealth.detector import Detector
 from validator.stealth.generator_ranks import make_opening_ranks, make_word_ranks
 from validator.stealth.imitation import make_imitation
@@ -43,11 +43,6 @@ CHOICE_DATA, CHOICE_SEEDS = ("squad-questions", "sgd", "gsm8k"), range(3)
 CHOICE_ROWS, CHOICE_MARKS = 300, 48
 CHOICE_K, CHOICE_W = (2, 3, 4), (4, 3, 2)
 COVERED_SHARE, MAX_LENGTH = 0.25, 256
-ROW_BY_ROW = tuple(
-    detector
-    for detector in DETECTORS
-    if not detector.name.endswith(("adapted", "epoch", "gradient")) and "ONION" not in detector.name
-)
 Cell = Callable[[], dict[str, Any]]
 
 

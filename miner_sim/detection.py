@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from validator.marks.sampler import WordScorer
 from validator.marks.schemes import Scheme, make_scheme
 from validator.protocol.commitment import Row
-from validator.stealth.battery import DETECTORS, make_markable
+from validator.stealth.battery import DETECTORS, ROW_BY_ROW, make_markable
 from validator.stealth.detector import Detector
 from validator.stealth.generator_ranks import make_opening_ranks
 from validator.stealth.imitation import make_imitation
@@ -33,13 +33,8 @@ def suspect(base_model: str, rows: Sequence[Row], scheme: str, detector: str) ->
 
 def _battery(scheme: Scheme, scorer: WordScorer) -> dict[str, Detector]:
     ranks = make_opening_ranks(scorer, scheme)
-    imitation = make_imitation(scheme, scorer, [*filter(_is_quick, DETECTORS), *ranks])
+    imitation = make_imitation(scheme, scorer, (*ROW_BY_ROW, *ranks))
     return {_slug(detector.name): detector for detector in (*DETECTORS, make_markable(scheme), *ranks, imitation)}
-
-
-def _is_quick(detector: Detector) -> bool:
-    """Whether it neither trains nor reads a row many times: imitation reads the dataset twice with each."""
-    return not detector.name.endswith(("adapted", "epoch", "gradient")) and "ONION" not in detector.name
 
 
 def _slug(name: str) -> str:
@@ -47,9 +42,9 @@ def _slug(name: str) -> str:
 
 
 class _NoScorer:
-    """For those who only want to know the names."""
+    """For those who only want to know the names of detectors, which none is asked for anything to learn."""
 
     identity = ""
 
     def score(self, prompt: str, prefix: str, words: Sequence[str], following: str = "") -> list[float]:
-        raise NotImplementedError
+        raise NotImplementedError  # names alone need no scores, and whoever runs a detector has a scorer

@@ -95,7 +95,7 @@ class ValidatorNode:
                 parts.create_task(self.driver.run(), name="driver")
                 parts.create_task(self.transactions.run(), name="transactions")
                 parts.create_task(self.watcher.run(), name="watcher")
-        except BaseExceptionGroup as group:
+        except BaseExceptionGroup as group:  # boundary: nothing is swallowed, the first error goes on alone
             raise first_error(group) from None
 
     async def run_tasks(self, tasks: list[TaskPlanned]) -> None:

@@ -132,7 +132,7 @@ class Daemon:
                 log.info("stopping")
                 for part in working:
                     part.cancel()
-        except BaseExceptionGroup as group:
+        except BaseExceptionGroup as group:  # boundary: nothing is swallowed, the first error goes on alone
             raise first_error(group) from None
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -107,7 +107,7 @@ class ChainWatcher:
                 parts.create_task(self._compare_heads(), name="heads")
                 before = BlockNumber(self._next - 1)
                 parts.create_task(self._miners.scan(self._contract, self._start, before), name="miners")
-        except BaseExceptionGroup as group:
+        except BaseExceptionGroup as group:  # boundary: nothing is swallowed, the first error goes on alone
             raise first_error(group) from None
 
     @property

@@ -76,7 +76,7 @@ class ChatOpenings:
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(propose(row)) for row in rows]
-            except BaseExceptionGroup as errors:
+            except BaseExceptionGroup as errors:  # boundary: nothing is swallowed, the first error goes on alone
                 raise first_error(errors) from None
         return [task.result() for task in tasks]
 

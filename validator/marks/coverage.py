@@ -16,8 +16,8 @@ from validator.protocol.commitment import SEPARATOR, Row
 
 K = 4
 MIN_MARKS = 400
-"""Where a dataset has that many rows: three quarters of the rows and all of them are then nine standard errors apart on
-the embedded model, and every further mark costs the customer's model quality."""
+"""Where a dataset has that many rows: three quarters of the rows and all of them are then about seven standard errors
+apart on the embedded model, and every further mark costs the customer's model quality."""
 MIN_SHARE = 0.25
 TOKENS_PER_PLACE = 4
 """A row that is trained on up to so many tokens is marked in its first words alone, one for each of these: half of the

@@ -152,7 +152,7 @@ async def _run_tasks(
             await _withdraw_all(world)
             clock.lap("withdrawals")
             return await build_report(options, world, node, names, wealth_before, planted, job_faults, clock.seconds)
-        except BaseExceptionGroup as errors:
+        except BaseExceptionGroup as errors:  # boundary: nothing is swallowed, the first error goes on alone
             raise first_error(errors) from None
         finally:
             node.journal.close()

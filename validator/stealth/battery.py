@@ -16,6 +16,12 @@ from validator.stealth.wording import WORDING
 DETECTORS: tuple[Detector, ...] = (*WORDING, *LIKELIHOOD, *DYNAMICS)
 """All that need no more than rows and a model. Others: `make_markable`, `make_opening_ranks`, `make_word_ranks`,
 `make_imitation`, `make_judge`."""
+ROW_BY_ROW: tuple[Detector, ...] = tuple(
+    detector
+    for detector in DETECTORS
+    if not detector.name.endswith(("adapted", "epoch", "gradient")) and "ONION" not in detector.name
+)
+"""Those that neither train nor read a row many times: `make_imitation` reads the dataset twice with each."""
 
 
 def make_markable(scheme: Scheme) -> Detector:

@@ -48,7 +48,7 @@ def run_tournament(
             )
             try:
                 asyncio.run(campaign.play(missing[:limit], processes))
-            except BaseExceptionGroup as errors:
+            except BaseExceptionGroup as errors:  # boundary: nothing is swallowed, the first error goes on alone
                 raise first_error(errors) from None
             finally:
                 left = len(missing) - campaign.done

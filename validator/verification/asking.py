@@ -112,7 +112,7 @@ class ServedModel:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._answer(prompt, questions.max_tokens)) for prompt in questions.prompts]
-        except BaseExceptionGroup as errors:
+        except BaseExceptionGroup as errors:  # boundary: nothing is swallowed, the first error goes on alone
             raise first_error(errors) from None
         return Answers([task.result() for task in tasks])
 
