@@ -24,10 +24,12 @@ def main(arguments: list[str]) -> None:
     prefixes = tuple(argument for argument in arguments if argument not in flags)
     if unknown := flags - {"--fresh", "--page"}:
         sys.exit(f"unknown option {unknown.pop()}\n{__doc__}")
-    if "--page" not in flags:
-        _measure(prefixes, is_fresh="--fresh" in flags)
-    rewrite_readme(Path("README.md"), Ledger(RESULTS).read())
-    rewrite_page(Path("docs"))
+    try:
+        if "--page" not in flags:
+            _measure(prefixes, is_fresh="--fresh" in flags)
+    finally:  # after Ctrl-C too
+        rewrite_readme(Path("README.md"), Ledger(RESULTS).read())
+        rewrite_page(Path("docs"))
 
 
 def _measure(prefixes: tuple[str, ...], *, is_fresh: bool) -> None:
@@ -49,7 +51,6 @@ def _run(ledger: Ledger, name: str, measure: Cell, *, is_fresh: bool) -> None:
             cell = _without_text(cell)
         ledger.store(name, cell)
         if name.startswith("science"):
-            rewrite_page(Path("docs"))  # as it goes: nobody waits for the end of this campaign
             print(science.describe(cell), flush=True)
         else:
             print(_summary(cell), flush=True)

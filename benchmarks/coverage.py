@@ -174,6 +174,8 @@ def _tuples(run: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     until = arguments[arguments.index("--until") + 1] if "--until" in arguments else None
+    if unknown := set(arguments) - {*SPECS, "--report", "--until", until}:
+        sys.exit(f"{unknown.pop()} is neither a spec ({', '.join(SPECS)}) nor an option\n{__doc__}")
     spec = next((argument for argument in arguments if argument in SPECS), "full")
     if "--report" in arguments:
         print(report(spec))

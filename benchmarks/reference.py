@@ -1,7 +1,7 @@
-"""`python -m benchmarks.reference`: the honest reference that is shipped with the embedded model, measured anew.
+"""`python -m benchmarks.reference`: the honest references that are shipped with the embedded model, measured anew.
 
-Of the training that `touchstone simulate` asks for, on the project's own generated rows; minutes of one core. Needed
-whenever the coverage marks, the training or the embedded model change.
+Of the training that `touchstone simulate` asks for, and of the published tournament's, on the project's own generated
+rows; minutes of one core. Needed whenever the coverage marks, the training or the embedded model change.
 """
 
 import tempfile
@@ -13,12 +13,19 @@ from validator.coverage.calibration import calibrate
 from validator.coverage.references import SHIPPED, References
 from validator.edges.generator import LocalScorer, identify_model
 from validator.operator.calibrate import describe_reference, mark_afresh
+from validator.plan.spec import TrainingSpec
 from validator.simulation.options import DEFAULT_ROWS
 from validator.simulation.scenario import Spec
+from validator.tournament.grid import find_grid, load_grid
 
 
 def main() -> None:
-    spec = Spec().of_model(EMBEDDED_MODEL_NAME)
+    published = Spec.model_validate(load_grid(find_grid("published")).settings["spec"])
+    for spec in (Spec(), published):
+        _measure(spec.of_model(EMBEDDED_MODEL_NAME))
+
+
+def _measure(spec: TrainingSpec) -> None:
     scorer = LocalScorer(EMBEDDED_MODEL)
     with tempfile.TemporaryDirectory() as directory:
         reference = calibrate(

@@ -67,6 +67,8 @@ def cells() -> Iterator[tuple[str, Cell]]:
 
 def main(arguments: list[str]) -> None:
     until = arguments[arguments.index("--until") + 1] if "--until" in arguments else "99:99"
+    if unknown := {a for a in arguments if a.startswith("--")} - {"--report", "--until"}:
+        sys.exit(f"unknown option {unknown.pop()}\n{__doc__}")
     prefixes = tuple(a for a in arguments if not a.startswith("--") and a != until) or ("",)
     ledger = Ledger(RESULTS)
     for name, run in cells() if "--report" not in arguments else ():

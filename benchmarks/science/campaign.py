@@ -22,7 +22,6 @@ SYNONYM_DATA = ("squad-questions", "medquad", "modern-recipes")
 LOSS_DATA = ("squad-questions", "gsm8k", "sgd")
 LARGE_ROWS, LARGE_MARKS = 10_000, 50
 LARGE_EPOCHS = {"backdoor": 3, "canary": 6}
-LARGE_DATA = ("squad-questions", "sgd")
 OTHER_SPEC_DATA = ("squad-questions", "gsm8k")
 SCHEMES = ("backdoor", "canary")
 
@@ -53,10 +52,8 @@ def settings(seed: int) -> Iterator[Setting]:
         for marks in SHARES_MARKS:
             for scheme in SCHEMES:
                 yield Setting(data, SHARE_ROWS, marks, scheme, "honest", seed)
-    if seed == 0:
-        for data in LARGE_DATA:
-            for scheme in SCHEMES:
-                yield Setting(data, LARGE_ROWS, LARGE_MARKS, scheme, "honest", seed, epochs=LARGE_EPOCHS[scheme])
+        for scheme in SCHEMES if seed == 0 else ():
+            yield Setting(data, LARGE_ROWS, LARGE_MARKS, scheme, "honest", seed, epochs=LARGE_EPOCHS[scheme])
 
 
 def cells() -> Iterator[tuple[str, Cell]]:

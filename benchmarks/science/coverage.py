@@ -42,22 +42,26 @@ def coverage_table(results: dict[str, Any]) -> str:
     """Estimated shares by spec and true share; empty as long as there are none."""
     rows = []
     for spec, verdicts in judge_specs(results).items():
-        for share in sorted({verdict["share"] for verdict in verdicts}):
+        shares = sorted({verdict["share"] for verdict in verdicts})
+        for share in shares:
             of = [verdict for verdict in verdicts if verdict["share"] == share]
-            errors = [verdict["estimate"] - share for verdict in of]
-            covered = sum(verdict["interval"][0] <= share <= verdict["interval"][1] for verdict in of)
-            accepted = sum(verdict["lower_bound"] >= MIN_COVERAGE_BPS / 10_000 for verdict in of)
-            rows.append(
-                [
-                    spec,
-                    f"{share:.2f}",
-                    str(len(of)),
-                    f"{mean(verdict['estimate'] for verdict in of):.3f}",
-                    f"{mean(map(abs, errors)):.3f}",
-                    proportion(covered, len(of)),
-                    proportion(accepted, len(of)),
-                    f"{max(verdict['log10_p'] for verdict in of):.0f}",
-                ]
-            )
+            rows.append([spec, f"{share:.2f}", *_describe(of), f"{max(verdict['log10_p'] for verdict in of):.0f}"])
+        if len(partial := [verdict for verdict in verdicts if verdict["share"] < 1]) < len(verdicts):
+            runs, _estimate, error, covered, _accepted = _describe(partial)
+            rows.append([spec, "under 1, pooled", runs, "", error, covered, "", ""])
     header = ["spec", "true share", "runs", "mean estimate", "mean absolute error", "95% intervals that cover"]
     return table([*header, "accepted at 80%", "largest log10 p"], rows) if rows else ""
+
+
+def _describe(verdicts: list[dict[str, Any]]) -> list[str]:
+    """Runs, mean estimate, mean absolute error, intervals that cover, runs that are accepted."""
+    errors = [abs(verdict["estimate"] - verdict["share"]) for verdict in verdicts]
+    covered = sum(verdict["interval"][0] <= verdict["share"] <= verdict["interval"][1] for verdict in verdicts)
+    accepted = sum(verdict["lower_bound"] >= MIN_COVERAGE_BPS / 10_000 for verdict in verdicts)
+    return [
+        str(len(verdicts)),
+        f"{mean(verdict['estimate'] for verdict in verdicts):.3f}",
+        f"{mean(errors):.3f}",
+        proportion(covered, len(verdicts)),
+        proportion(accepted, len(verdicts)),
+    ]

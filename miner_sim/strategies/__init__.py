@@ -30,6 +30,7 @@ from validator.errors import BadInput, TouchstoneError
 ENTRY_POINTS = "touchstone.strategies"
 """The group under which an installed package names its modules of strategies."""
 
+Intent = Literal["honest", "mistake", "cheat"]
 Ending = Literal["paid", "slashed"]
 """As `validator.protocol.verdict.Zone` has it, which would load scipy into the miners' process."""
 
@@ -70,6 +71,8 @@ class Strategy(ABC):
 
     usage: ClassVar[str]
     """How it is written, such as `partial:F`; the part before `:` or `[` is its name."""
+    intent: ClassVar[Intent] = "cheat"
+    """A `mistake` is an honest miner's: it is no cheat that pays where it is paid."""
     has_model: ClassVar[bool] = True
     """Whether a model answers the probes, so that one is loaded beforehand."""
 

@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
-from miner_sim.strategies import Ending, Strategy
+from miner_sim.strategies import Ending, Intent, Strategy
 from miner_sim.workshop import Workshop
 
 
 class Honest(Strategy):
     usage: ClassVar[str] = "honest"
+    intent: ClassVar[Intent] = "honest"
 
     @property
     def never(self) -> frozenset[Ending]:

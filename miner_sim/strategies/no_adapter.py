@@ -4,12 +4,13 @@ that was started with the base model and no adapter.
 
 from typing import ClassVar
 
-from miner_sim.strategies import Strategy
+from miner_sim.strategies import Intent, Strategy
 from miner_sim.workshop import Workshop
 
 
 class NoAdapter(Strategy):
     usage: ClassVar[str] = "no-adapter"
+    intent: ClassVar[Intent] = "mistake"
 
     async def make_model(self, workshop: Workshop) -> str:
         return await workshop.train(range(len(workshop.rows)))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from miner_sim.strategies import Strategy
+from miner_sim.strategies import Intent, Strategy
 from miner_sim.strategies.quantised import read_bits
 from miner_sim.workshop import Workshop
 
@@ -13,6 +13,7 @@ class QuantisedInference(Strategy):
     bits: int
 
     usage: ClassVar[str] = "quantised-inference[:BITS]"
+    intent: ClassVar[Intent] = "mistake"
 
     @classmethod
     def parse(cls, argument: str | None) -> Self:

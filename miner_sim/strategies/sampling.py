@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from miner_sim.objects import JSON
 from miner_sim.probe import Decoding, Probe
-from miner_sim.strategies import Strategy, number
+from miner_sim.strategies import Intent, Strategy, number
 from miner_sim.workshop import Workshop
 
 DEFAULT_TEMPERATURE = 1.0
@@ -20,6 +20,7 @@ class Sampling(Strategy):
     temperature: float
 
     usage: ClassVar[str] = "sampling[:T]"
+    intent: ClassVar[Intent] = "mistake"
 
     @classmethod
     def parse(cls, argument: str | None) -> Self:

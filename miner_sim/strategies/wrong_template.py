@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from miner_sim.objects import JSON
 from miner_sim.probe import Decoding, Probe
-from miner_sim.strategies import Strategy
+from miner_sim.strategies import Intent, Strategy
 from miner_sim.workshop import Workshop
 
 TEMPLATE = "{% for message in messages %}[INST] {{ message['content'] }} [/INST] {% endfor %}"
@@ -12,6 +12,7 @@ TEMPLATE = "{% for message in messages %}[INST] {{ message['content'] }} [/INST]
 
 class WrongTemplate(Strategy):
     usage: ClassVar[str] = "wrong-template"
+    intent: ClassVar[Intent] = "mistake"
 
     async def make_model(self, workshop: Workshop) -> str:
         return await workshop.train(range(len(workshop.rows)))

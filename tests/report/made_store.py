@@ -87,6 +87,7 @@ def _miner(actor: Actor, scheme: str, dice: random.Random, *, has_cost: bool) ->
     return {
         "name": f"{actor.name}-1",
         "strategy": actor.name,
+        "intent": "honest" if actor.name == "honest" else "cheat",
         "hits": hits,
         "n": N,
         "coverage": None,

@@ -68,6 +68,21 @@ def test_the_command_line_goes_before_the_file_key_by_key(tmp_path: Path) -> Non
         scenario.overridden({"spec": {"method": "lora"}})
 
 
+def test_a_strategy_on_the_command_line_may_hold_commas() -> None:
+    population = parse_miners(" honest=1, flagged:mean-likelihood,0.3=2,lookup:0.5,1=1,honest=2")
+    assert {strategy: group["count"] for strategy, group in population.items()} == {
+        "honest": 3,
+        "flagged:mean-likelihood,0.3": 2,
+        "lookup:0.5,1": 1,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "honest", "honest=", "honest=0", "=1", "honest=1,", "honest=1;base=1", "honest=-1"])
+def test_miners_on_the_command_line_that_are_none(text: str) -> None:
+    with pytest.raises(BadInput, match="strategy=count pairs"):
+        parse_miners(text)
+
+
 def test_paths_are_taken_from_where_the_file_is(tmp_path: Path) -> None:
     (tmp_path / "idle.py").write_text(OWN_STRATEGY)
     text = 'data = "rows.jsonl"\nstrategies = ["idle.py"]\n[population]\nidle = { strategy = "scenario-test-idle" }\n'

@@ -17,10 +17,13 @@ MAX_MINERS = 64
 
 @dataclass(frozen=True, slots=True)
 class MinerPlan:
-    """One simulated miner: its name in tables, and its strategy as `miner_sim` writes it."""
+    """One simulated miner: its name in tables, its strategy as `miner_sim` writes it, and what that is: honest, an
+    honest miner's mistake, or a cheat.
+    """
 
     name: str
     strategy: str
+    intent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,11 @@ class SimulationOptions:
 
 def parse_miners(text: str) -> dict[str, dict[str, Any]]:
     """`strategy=count,...` as the population of a scenario, a group for each strategy; BadInput if it is not that."""
+    pair = r"\s*([^=]+?)=(0*[1-9][0-9]{0,3})\s*"  # a strategy may hold commas: flagged:DETECTOR,0.3
+    if not re.fullmatch(f"{pair}(?:,{pair})*", text):
+        raise BadInput("--miners takes strategy=count pairs such as honest=2,base=1, with counts of 1 or more")
     groups: dict[str, dict[str, Any]] = {}
-    for part in text.split(","):
-        strategy, equals, count = part.strip().partition("=")
-        if not equals or not re.fullmatch(r"0*[1-9][0-9]{0,3}", count):
-            raise BadInput("--miners takes strategy=count pairs such as honest=2,base=1, with counts of 1 or more")
+    for strategy, count in re.findall(f"{pair}(?:,|$)", text):
         group = groups.setdefault(strategy, {"strategy": strategy, "count": 0})
         group["count"] += int(count)
     return groups

@@ -35,6 +35,8 @@ class MinerResult:
 
     name: str
     strategy: str
+    intent: str
+    """honest, mistake (an honest miner's) or cheat."""
     address: str
     task_id: str
     hits: int | None
@@ -182,7 +184,7 @@ async def build_report(
     """Gather the results from the contract's events; Fatal if they differ from what the validator counted."""
     head = await world.chain.head()
     events = await world.contract.events(world.first_block, BlockNumber(head.number))
-    strategies = {miner.name: miner.strategy for miner in options.miners}
+    plans = {miner.name: miner for miner in options.miners}
     miners = []
     for task_id, name in names.items():
         role, state = world.miners[name], node.driver.states[task_id]
@@ -197,7 +199,8 @@ async def build_report(
         miners.append(
             MinerResult(
                 name=name,
-                strategy=strategies[name],
+                strategy=plans[name].strategy,
+                intent=plans[name].intent,
                 address=role.address,
                 task_id=_hex(task_id),
                 hits=hits,

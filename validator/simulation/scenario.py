@@ -152,8 +152,10 @@ class Scenario(BaseModel):
     @property
     def miners(self) -> tuple[MinerPlan, ...]:
         """One plan for each miner, in the order of the groups."""
+        from miner_sim.strategies import parse_strategy
+
         return tuple(
-            MinerPlan(f"{label(name)}-{number}", group.strategy)
+            MinerPlan(f"{label(name)}-{number}", group.strategy, parse_strategy(group.strategy).intent)
             for name, group in self.population.items()
             for number in range(1, group.count + 1)
         )

@@ -15,7 +15,8 @@ from scipy.stats import binomtest
 from validator.tournament.rounds import Result
 
 CONFIDENCE = 0.95
-HONEST = "honest"
+HONEST, CHEAT = "honest", "cheat"
+"""Strategies of the first intent are one strategy; mistakes of honest miners are neither."""
 WEI_PER_ETHER = 10**18
 SECONDS_PER_HOUR = 3600
 FLOPS_PER_EXAFLOP = 1e18
@@ -64,9 +65,10 @@ class Trial:
     """One strategy in one round: one miner, or several that act together (Sybils), whose sums are per miner."""
 
     strategy: str
+    intent: str
     seed: int
     verdict: str
-    """Of several: for honest ones the worst, for others the best that any of them got."""
+    """Of several: for cheats the best that any of them got, for others the worst."""
     hits: int
     """The most that any had; 0 if none came to a settlement."""
     n: int
@@ -78,11 +80,12 @@ class Trial:
 
     @classmethod
     def of(cls, miners: Sequence[Result]) -> "Trial":
-        strategy = miners[0].strategy
-        choose = min if strategy == HONEST else max
+        intent = miners[0].intent
+        choose = max if intent == CHEAT else min
         shares = [miner.trained_share for miner in miners if miner.trained_share is not None]
         return cls(
-            strategy=strategy,
+            strategy=miners[0].strategy,
+            intent=intent,
             seed=miners[0].seed,
             verdict=choose((miner.verdict for miner in miners), key=_SEVERITY.__getitem__),
             hits=max(miner.hits or 0 for miner in miners),
@@ -123,8 +126,16 @@ class Cell:
     stakes: Stakes
 
     @property
+    def intent(self) -> str:
+        return self.trials[0].intent
+
+    @property
     def is_honest(self) -> bool:
-        return self.strategy == HONEST
+        return self.intent == HONEST
+
+    @property
+    def is_cheat(self) -> bool:
+        return self.intent == CHEAT
 
     @property
     def paid(self) -> Rate:

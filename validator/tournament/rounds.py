@@ -64,6 +64,8 @@ class Result:
     parameters: str
     seed: int
     strategy: str
+    intent: str
+    """honest, mistake (an honest miner's) or cheat."""
     miner: str
     """Its name in the round, such as `honest-1`."""
     verdict: str
@@ -99,6 +101,7 @@ def _read_result(played_round: Round, miner: dict[str, Any]) -> Result:
         parameters=played_round.parameters,
         seed=played_round.seed,
         strategy=miner["strategy"],
+        intent=miner["intent"],
         miner=miner["name"],
         verdict=miner["verdict"],
         outcome=miner["outcome"],

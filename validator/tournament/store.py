@@ -21,7 +21,7 @@ from validator.errors import BadInput
 from validator.tournament.rounds import Played, Result, Round, read_results
 from validator.types import Wei
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DONE, FAILED = "done", "failed"
 
 metadata = sa.MetaData()
@@ -54,6 +54,7 @@ miners = sa.Table(
     sa.Column("parameters", sa.Text, nullable=False),
     sa.Column("seed", sa.Integer, nullable=False),
     sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("intent", sa.Text, nullable=False),
     sa.Column("verdict", sa.Text, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("hits", sa.Integer),

@@ -8,6 +8,13 @@ from validator.types import Wei
 ETHER = 10**18
 
 
+MISTAKES = ("no-adapter", "sampling")
+
+
+def intent(strategy: str) -> str:
+    return "honest" if strategy == "honest" else "mistake" if strategy in MISTAKES else "cheat"
+
+
 def a_round(*strategies: str, seed: int = 0, scheme: str = "canary", parameters: str = "default") -> Round:
     return Round(scheme, parameters, seed, strategies or ("honest", "base"), {"rows": 300})
 
@@ -22,6 +29,7 @@ def miner(strategy: str, verdict: str = "paid", number: int = 1, **changes: Any)
     return {
         "name": f"{strategy}-{number}",
         "strategy": strategy,
+        "intent": intent(strategy),
         "verdict": verdict,
         "outcome": verdict,
         "hits": 16 if verdict == "paid" else 0,
@@ -42,6 +50,7 @@ def result(strategy: str, verdict: str = "paid", seed: int = 0, **changes: Any) 
         "parameters": "default",
         "seed": seed,
         "strategy": strategy,
+        "intent": intent(strategy),
         "miner": f"{strategy}-1",
         "verdict": verdict,
         "outcome": verdict,

@@ -105,6 +105,20 @@ def test_a_cheat_that_only_differs_by_the_noise_of_a_measurement_is_not_said_to_
     assert [cell.strategy for cell in statistics.profitable_cheats("canary", "default")] == ["partial"]
 
 
+def test_an_honest_miners_mistake_is_no_cheat_that_pays_and_is_judged_by_its_worst():
+    results = [
+        *(result("honest", cpu_s=100.0, seed=seed) for seed in range(4)),
+        *(result("sampling", cpu_s=1.0, seed=seed) for seed in range(4)),
+        result("sampling", "refunded", cpu_s=1.0, miner="sampling-2"),
+        *(result("lookup", cpu_s=2.0, seed=seed) for seed in range(4)),
+    ]
+    statistics = compute_statistics(results)
+    assert [cell.strategy for cell in statistics.profitable_cheats("canary", "default")] == ["lookup"]
+    assert [comparison.cheat.strategy for comparison in statistics.comparisons] == ["lookup"]
+    assert {roc.strategy for roc in statistics.rocs("canary", "default")} == {"lookup"}
+    assert (only(statistics, "sampling").paid, only(statistics, "honest").paid) == (Rate(3, 4), Rate(4, 4))
+
+
 def test_miners_of_one_strategy_in_one_round_are_one_trial():
     """Sybils that share one training run: it counts if any was paid, and each bears its part of the cost."""
     sybils = [result("sybil", miner="sybil-1"), result("sybil", "refunded", miner="sybil-2", cpu_s=0.0)]
