@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import daemon, science, tournament
+from benchmarks import audit, daemon, science, tournament
 from benchmarks.campaigns import Cell, cells
 from benchmarks.ledger import Ledger
 from benchmarks.science.campaign import cells as science_cells
@@ -59,6 +59,8 @@ def _run(ledger: Ledger, name: str, measure: Cell, *, is_fresh: bool) -> None:
 def _summary(cell: dict[str, Any]) -> str:
     if "tournament" in cell:
         return tournament.describe(cell)
+    if "audit" in cell:
+        return audit.describe(cell)
     if "gas" not in cell and "miners" not in cell:
         return daemon.describe(cell)
     if "miners" not in cell:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import daemon, gas, tournament
+from benchmarks import audit, daemon, gas, tournament
 from benchmarks.fresh_prompts import count_signatures
 from benchmarks.measure import run_round
 from validator.base_model.grammar import generate_rows, is_held_out
@@ -48,6 +48,7 @@ def cells() -> Iterator[tuple[str, Cell]]:
         yield f"fresh/{scheme}", partial(_fresh, scheme, generate_rows(FRESH_POOL, FRESH_SEED))
     yield from _daemon_cells()
     yield "tournament/processes", tournament.measure_processes
+    yield "audit/onchain", audit.measure_onchain
     yield "chain/anvil", partial(run_round, "--chain", "anvil", "--miners", "honest=1,base=1")
 
 

@@ -55,7 +55,7 @@ async def _throughput(directory: Path, chain: str, tasks: int, anvil_options: Se
             "tasks_per_s": round(tasks / seconds, 2),
             "probes_per_s": round(N * tasks / seconds, 1),
             "lag_p999_s": min(bound for bound, count in lag.items() if count >= 0.999 * lag[max(lag)]),
-            "growth": _growth([sample["mib"] for sample in samples]),
+            "growth": growth([sample["mib"] for sample in samples]),
             "samples": samples,
         }
     }
@@ -78,7 +78,7 @@ async def _follow(world: LiveWorld, validator: LiveValidator, tasks: int) -> lis
     return samples
 
 
-def _growth(mib: list[float]) -> float:
+def growth(mib: list[float]) -> float:
     """By how much of itself memory grows in the second half: its last tenth against the tenth after the middle."""
     tenth = max(1, len(mib) // 10)
     middle = len(mib) // 2

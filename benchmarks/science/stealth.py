@@ -1,5 +1,4 @@
-"""What the stealth campaign (benchmarks/stealth.py) says, on the page of results: who finds the marks of each "
-"scheme."""
+"""What the stealth campaign (benchmarks/stealth.py) says, on the page of results: who finds the marks of a scheme."""
 
 from collections import defaultdict
 from typing import Any

@@ -1,0 +1,162 @@
+"""`python -m benchmarks.cheats [--until HH:MM] [--processes N] [--page]`: the published tournament.
+
+Every finished round is one line of benchmarks/cheats.jsonl, so that the campaign can be stopped at any time and goes on
+where it was, on another machine too; docs/cheats.md is written from these lines, and `--page` writes it alone.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.science.figures import table
+from validator.json_lines import JsonLines
+from validator.tournament.cells import Cell, Estimate
+from validator.tournament.command import run_tournament
+from validator.tournament.rounds import Played, Result, Round
+from validator.tournament.statistics import MARGIN_SHARE, Statistics, compute_statistics
+from validator.tournament.store import RoundRecord, Store, read_store
+
+GRID = "published"
+ROUNDS = Path(__file__).with_name("cheats.jsonl")
+STORE = Path(__file__).parents[1] / ".cache" / "cheats.sqlite"
+PAGE = Path("docs") / "cheats.md"
+KEPT = ("scheme", "data", "rows", "seed", "spec")
+KEPT_OF_MINERS = (
+    *("name", "strategy", "intent", "verdict", "outcome", "hits", "n", "p_value", "coverage", "weights_hits"),
+    *("marks_trained_on", "to_miner_wei", "burned_wei", "cost"),
+)
+SECONDS_PER_HOUR = 3600
+ALPHA = 0.05
+ORDER = ("honest", "cheat", "mistake")
+
+
+def fill_store(path: Path, rounds: Path = ROUNDS) -> None:
+    """Add the lines' rounds that a store lacks."""
+    path.parent.mkdir(exist_ok=True)
+    with Store.writing(path) as store:
+        done = store.done_keys()
+        for line in JsonLines(rounds).load():
+            planned = Round.from_canonical(json.dumps(line["round"]))
+            if planned.key not in done:
+                store.add_done(planned, Played(**line["played"]))
+
+
+def keep_rounds(path: Path, rounds: Path = ROUNDS) -> None:
+    """Add the store's rounds that the lines lack."""
+    lines = JsonLines(rounds)
+    known = {Round.from_canonical(json.dumps(line["round"])).key for line in lines.load()}
+    with Store.reading(path) as store:
+        for record in store.rounds():
+            if record.is_done and record.round.key not in known:
+                played = {
+                    "report": _without_what_nobody_counts(store.report(record.round.key)),
+                    "wall_s": record.wall_s,
+                    "cpu_s": record.cpu_s,
+                    "versions": record.versions,
+                }
+                lines.append({"round": json.loads(record.round.canonical), "played": played})
+
+
+def _without_what_nobody_counts(report: dict[str, Any]) -> dict[str, Any]:
+    miners = [{key: miner[key] for key in KEPT_OF_MINERS} for miner in report["miners"]]
+    return {key: report[key] for key in KEPT} | {"miners": miners}
+
+
+def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str:
+    """What every strategy earned under every scheme."""
+    statistics = compute_statistics(results)
+    done = [record for record in rounds if record.is_done]
+    hours = sum(record.cpu_s or 0.0 for record in done) / SECONDS_PER_HOUR
+    machines = Counter(", ".join(f"{name} {found}" for name, found in record.versions.items()) for record in done)
+    parts = [
+        "# What cheating earns\n",
+        (
+            "Every strategy of [strategies.md](strategies.md), really run under every scheme: the grid "
+            "`validator/tournament/grids/published.toml`, played by `python -m benchmarks.cheats` "
+            f"(`touchstone tournament run published --store FILE` plays the same). So far {len(done)} rounds, "
+            f"{hours:.1f} hours of one processor, on {'; '.join(machines)}.\n"
+        ),
+        (
+            "One trial is one strategy under one seed, which draws rows, marks and training anew. *Paid*: how many "
+            "trials, with Clopper and Pearson's 95% interval of the rate. *Profit*: ether per miner at a reward of 1 "
+            "and a bond of 1, less compute at the price at which an honest miner's work costs half of its reward, with "
+            "the interval that the chances of reward and loss have (Bonferroni); without gas. **A cheat pays**, and is "
+            "printed in bold, where its mean profit is above nothing and above that of honest work by more than "
+            f"{MARGIN_SHARE:g} of the reward. The models are small: what a large one would learn is not said here.\n"
+        ),
+        *(_render_setting(statistics, scheme, parameters) for scheme, parameters in statistics.settings),
+        _render_comparisons(statistics),
+    ]
+    return "\n".join(parts)
+
+
+def _render_setting(statistics: Statistics, scheme: str, parameters: str) -> str:
+    cells = statistics.under(scheme, parameters)
+    paying = statistics.profitable_cheats(scheme, parameters)
+    has_shares = any(trial.trained_share is not None for cell in cells for trial in cell.trials)
+    header = ["strategy", "trials", "paid", "slashed", "hits", *(["trained share"] * has_shares), "CPU s", "profit"]
+    rows = [
+        [
+            f"**{cell.strategy}**" if cell in paying else cell.strategy,
+            str(len(cell.trials)),
+            "{} [{:.2f}, {:.2f}]".format(cell.paid.count, *cell.paid.interval()),
+            str(cell.slashed.count),
+            f"{cell.mean_hits:.1f} of {cell.trials[0].n}",
+            *([_mean_share(cell)] * has_shares),
+            "-" if cell.mean_cpu_hours is None else f"{cell.mean_cpu_hours * SECONDS_PER_HOUR:.1f}",
+            _describe_profit(cell.profit),
+        ]
+        for cell in sorted(cells, key=lambda cell: (ORDER.index(cell.intent), -cell.paid.value, -cell.mean_hits))
+    ]
+    verdict = "No cheat earned more than honest work."
+    if paying:
+        verdict = f"**Cheating pays: {len(paying)} strategies, the cheapest of them {paying[0].strategy}.**"
+    return f"## {scheme}\n\n{verdict}\n\n{table(header, rows)}"
+
+
+def _mean_share(cell: Cell) -> str:
+    """Over the trials of which a share was estimated, whose number stands behind it."""
+    shares = [trial.trained_share for trial in cell.trials if trial.trained_share is not None]
+    return f"{sum(shares) / len(shares):.2f} ({len(shares)})" if shares else "-"
+
+
+def _describe_profit(profit: Estimate | None) -> str:
+    return "-" if profit is None else f"{profit.mean:+.2f} [{profit.low:+.2f}, {profit.high:+.2f}]"
+
+
+def _render_comparisons(statistics: Statistics) -> str:
+    comparisons = statistics.comparisons
+    shown = sum(comparison.adjusted_p_value < ALPHA for comparison in comparisons)
+    return (
+        f"## Told apart\n\nThat it is paid less often than honest miners is shown for {shown} of {len(comparisons)} "
+        f"pairs of cheat and scheme (Fisher's exact test, one-sided; Holm, {ALPHA:.0%} for all together).\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cheats", description=__doc__)
+    parser.add_argument("--until", help="start no round after this time of day, HH:MM")
+    parser.add_argument("--processes", type=int, default=1, help="rounds at a time")
+    parser.add_argument("--page", action="store_true", help=f"write {PAGE} alone")
+    arguments = parser.parse_args()
+    fill_store(STORE)
+    try:
+        if not arguments.page:
+            run_tournament(
+                grid_name=GRID,
+                store_file=STORE,
+                processes=arguments.processes,
+                ray=None,
+                until=arguments.until,
+                limit=None,
+            )
+    finally:
+        keep_rounds(STORE)
+        PAGE.write_text(render_page(*read_store(STORE)))
+
+
+if __name__ == "__main__":
+    main()
