@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ANVIL := .cache/anvil/node_modules
 BROWSER := .cache/browser/chromium
+CHECKERS := .cache/deploy/.fetched
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench science lint types anvil browser contracts clean
+.PHONY: help demo test soak bench science lint types anvil browser checkers contracts clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,9 +36,11 @@ lint: $(VENV)/.dev  ## Style
 types: $(VENV)/.dev  ## Types
 	$(BIN)/mypy
 
-anvil: $(ANVIL)  ## A real node for `--chain anvil` and its tests (needs Node.js)
+anvil: $(ANVIL)  ## A real node for `--chain anvil`, and cast, for tests (needs Node.js)
 
-browser: $(BROWSER)  ## A headless Chromium for the tests of the tournament's report (needs Node.js, Linux on x86-64)
+browser: $(BROWSER)  ## A headless Chromium for the tests of pages (needs Node.js, Linux on x86-64)
+
+checkers: $(CHECKERS)  ## The tools that hold deploy/ to its schemas and rules (needs Node.js; Debian, or a Prometheus)
 
 contracts: $(VENV)/.dev  ## Compile the contract into the artefact that is shipped
 	$(BIN)/python -m contracts.compile
@@ -67,3 +70,6 @@ $(BROWSER): tools/browser/package-lock.json tools/browser/unpack.mjs
 	npm install --no-fund --no-audit --ignore-scripts --prefix .cache/browser
 	cd .cache/browser && node unpack.mjs
 	touch $@
+
+$(CHECKERS): tools/deploy/fetch.sh tools/deploy/requirements.txt tools/deploy/package-lock.json
+	sh tools/deploy/fetch.sh

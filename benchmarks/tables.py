@@ -35,6 +35,7 @@ def render(results: dict[str, Any]) -> str:
         _fresh(cells),
         _daemon(cells),
         _tournament(cells.get("tournament/processes")),
+        _audit(cells.get("audit/onchain")),
         _gas(cells),
         _gas_of_rounds(_of(cells, "demo/"), cells.get("chain/anvil")),
     ]
@@ -185,6 +186,18 @@ def _tournament(cell: dict[str, Any] | None) -> str:
     return (
         f"**A tournament** of {figures['rounds']} rounds is {_spread(ratios, 2)} times as fast with 2 processes as "
         f"with 1, in {len(ratios)} alternating pairs.\n"
+    )
+
+
+def _audit(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    figures = cell["audit"]
+    cpu_ms = figures["cpu_s"] / figures["tasks"] * 1000
+    return (
+        f"**An audit** of {figures['tasks']:,} settled tasks of {figures['n']} probes, from events alone, over HTTP: "
+        f"{figures['tasks_per_s']} tasks/s, {cpu_ms:.0f} ms of a processor for each, {figures['peak_mib']:.0f} MiB at "
+        f"most, which grow by {figures['growth']:.1%} in the second half.\n"
     )
 
 

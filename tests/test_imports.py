@@ -90,6 +90,11 @@ def test_a_design_needs_no_chain_no_key_and_no_data(name):
     assert strangers(name, *allowed, *people, *FOUNDATION) == set()
 
 
+@pytest.mark.parametrize("name", modules_under("validator.html"))
+def test_pages_know_nothing_of_what_they_show(name):
+    assert strangers(name, "validator.html", "validator.files", *FOUNDATION) == set()
+
+
 @pytest.mark.parametrize("name", modules_under("validator.evidence"))
 def test_evidence_knows_only_protocol_and_marks(name):
     """An auditor loads no edge with it; whose signature it is only keys.py can tell."""
@@ -100,6 +105,21 @@ def test_evidence_knows_only_protocol_and_marks(name):
     if name == "validator.evidence.check":
         allowed.append("validator.edges.keys")
     assert strangers(name, *allowed) == set()
+
+
+READS_A_CHAIN = ("bundles", "chain", "contract", "keys")
+
+
+@pytest.mark.parametrize("name", modules_under("validator.audit"))
+def test_an_audit_needs_nothing_of_the_daemon(name):
+    """What it recomputes with is pure, and of the edges it knows those that only read; no key is within its reach."""
+    edges = [f"validator.edges.{edge}" for edge in READS_A_CHAIN]
+    pure = ["validator.protocol", "validator.marks", "validator.plan", "validator.coverage", "validator.config"]
+    people = ["validator.amounts", "validator.files", "validator.html", "validator.terminal"]
+    allowed = ["validator.audit", "validator.evidence", "contracts", *edges, *pure, *people, *FOUNDATION]
+    assert strangers(name, *allowed) == set()
+    assert "validator.marks.secrets" not in ours(name)
+    assert "validator.evidence.store" not in ours(name)
 
 
 @pytest.mark.parametrize("name", modules_under("validator.web"))
@@ -210,7 +230,7 @@ def test_edges_do_not_know_each_other(name):
     [
         ("web3", {"validator.edges.devnet", "validator.edges.rpc_node"}),
         ("eth_tester", {"validator.edges.devnet"}),
-        ("sqlalchemy", {*modules_under("validator.journal"), "validator.tournament.store"}),
+        ("sqlalchemy", {*modules_under("validator.journal"), "validator.audit.store", "validator.tournament.store"}),
         ("pg8000", set()),
         ("sqlite3", set()),
         ("eth_account", {"validator.edges.keys", "validator.edges.key_files"}),
@@ -219,7 +239,7 @@ def test_edges_do_not_know_each_other(name):
         ("openai", set()),
         ("pickle", set()),
         ("ray", {"validator.model_work"}),
-        ("jinja2", {"validator.tournament.report"}),
+        ("jinja2", {"validator.html"}),
         ("peft", {"validator.weights.probe", "miner_sim.inference", "validator.training"}),
     ],
 )
@@ -228,10 +248,10 @@ def test_a_foreign_system_has_one_door(library, only):
 
 
 def test_only_http_uses_aiohttps_client():
-    """To miners; an operator's own nodes, signer, daemon and provider have other clients. Servers use `aiohttp.web`."""
+    """To miners; nodes, signers, daemons, providers and bundles have other clients. Servers use `aiohttp.web`."""
     own = {
         "validator.control.client",
-        *(f"validator.edges.{edge}" for edge in ("node_clock", "openai_chat", "remote_signer", "rpc_node")),
+        *(f"validator.edges.{edge}" for edge in ("bundles", "node_clock", "openai_chat", "remote_signer", "rpc_node")),
     }
     harmless = {"web", "AbstractStreamWriter", "BodyPartReader", "HttpProcessingError"}
     for name in importers("aiohttp") - own - {"validator.edges.http", "validator.edges.connections"}:
@@ -296,6 +316,7 @@ LAYERS = [
         "validator.training",
         "validator.child_processes",
         "validator.files",
+        "validator.html",
         "validator.json_lines",
         "validator.sealed_files",
         "validator.requests.planting_file",
@@ -324,7 +345,7 @@ LAYERS = [
         "validator.health.loop_lag",
         "validator.health.service",
     ),
-    ("validator.web",),
+    ("validator.web", "validator.audit"),
     ("validator.driver",),
     ("validator.miner_directory", "validator.lost_events", "validator.history"),
     ("validator.executor", "validator.watcher"),

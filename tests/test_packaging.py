@@ -18,6 +18,7 @@ HEAVY = {"torch", "transformers", "vyper", "pytest", "eth_tester", "pyrevm"}
     "module",
     [
         "validator.app",
+        "validator.audit.command",
         "validator.edges.contract",
         "validator.deployment.command",
         "validator.simulation.run",

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from validator.audit.cli import audit, bundle_app
 from validator.customer.cli import task_app
 from validator.design.cli import plan
 from validator.errors import BadInput, ChainUnreachable, TouchstoneError
@@ -30,7 +31,9 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(validator_app, name="validator")
 app.add_typer(task_app, name="task")
 app.add_typer(tournament_app, name="tournament")
+app.add_typer(bundle_app, name="bundle")
 app.command()(plan)
+app.command()(audit)
 
 Rpc = Annotated[str, typer.Option(envvar="RPC_URL", help="URL of a node; in the variable, it is in no process list.")]
 AddressBookFile = Annotated[

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from validator.errors import BadInput, DiskFull, Fatal, TouchstoneError, Transient
@@ -25,17 +25,19 @@ def check_writable(path: Path) -> None:
         raise BadInput(f"cannot write {path}")
 
 
-def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: str | bytes | Iterable[str], mode: int = 0o644) -> None:
     """Write under another name, wait for the disk, then rename, so that a crash leaves the old file or the new (K7).
 
-    DiskFull if there is no space, BadInput if the place cannot be written for another reason.
+    `content` may come in pieces, where it is too long to hold at once. DiskFull if there is no space, BadInput if the
+    place cannot be written for another reason.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
-            file.write(content.encode() if isinstance(content, str) else content)
+            for piece in (content,) if isinstance(content, str | bytes) else content:
+                file.write(piece.encode() if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(descriptor)
         _put_in_place(unfinished, path)

@@ -281,6 +281,10 @@ class LiveWorld:
         await self._rpc("evm_increaseTime", seconds)
         await self._rpc("evm_mine")
 
+    async def mine(self, blocks: int) -> None:
+        """Let so many empty blocks come, so that what is in older ones is final."""
+        await self._rpc("anvil_mine", hex(blocks))
+
     async def _rpc(self, method: str, *parameters: Any) -> None:
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
         async with aiohttp.ClientSession() as session, session.post(self.url, json=call) as answer:

@@ -2,13 +2,21 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.report.browser import running_browser
+from tests.report.browser import (
+    DESK,
+    ENOUGH,
+    PHONE,
+    assert_fits,
+    contrast,
+    luminance,
+    opened,
+    running_browser,
+)
 from tests.report.made_store import HOSTILE_NAME, make_store
 from validator.tournament.cells import Prices
 from validator.tournament.report import write_report
@@ -16,9 +24,6 @@ from validator.tournament.statistics import compute_statistics
 from validator.tournament.store import read_store
 
 pytestmark = pytest.mark.xdist_group("browser")
-PHONE, DESK = (375, 812), (1280, 900)
-ENOUGH = 4.5
-"""Contrast of small text, by WCAG 2 at level AA."""
 
 
 @pytest.fixture(scope="module")
@@ -39,34 +44,11 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@contextmanager
-def opened(browser: Browser, html: Path, size: tuple[int, int] = DESK, **options) -> Iterator[Page]:
-    """The page; whatever it complains of or asks for beyond itself fails the test."""
-    with browser.new_context(viewport={"width": size[0], "height": size[1]}, **options) as context:
-        page = context.new_page()
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url))
-        page.goto(html.as_uri())
-        yield page
-        assert complaints == [html.as_uri()]
-
-
 @pytest.mark.parametrize("colour_scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_it_fits_every_screen_with_everything_unfolded(browser, html, size, colour_scheme):
     with opened(browser, html, size, color_scheme=colour_scheme) as page:
-        page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
-        widest = "Math.max(...[document.documentElement, document.body].map(element => element.scrollWidth))"
-        assert page.evaluate(widest) == size[0]
-        # Nothing but what scrolls in its own box may stick out, and `overflow: hidden` hides nothing of it.
-        sticking_out = page.evaluate(
-            """() => [...document.querySelectorAll('body *')].filter(element =>
-                !element.closest('.scroll, .hidden, svg') && element.getBoundingClientRect().right > innerWidth + 1
-            ).map(element => element.outerHTML.slice(0, 80))"""
-        )
-        assert sticking_out == []
+        assert_fits(page)
 
 
 def test_the_headline_says_what_the_store_does(browser, html, store):
@@ -139,19 +121,6 @@ def test_by_day_and_by_night_every_text_stands_out(browser, html, colour_scheme)
         for cell in page.locator(".heat td:not(.note)").all():
             filled = contrast(luminance(cell, "color"), luminance(cell, "background-color"))
             assert filled >= ENOUGH, cell.text_content()
-
-
-def contrast(one: float, other: float) -> float:
-    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
-
-
-def luminance(place: Locator, name: str) -> float:
-    """Relative luminance of a computed colour, as WCAG 2 defines it."""
-    colour = place.evaluate("(element, name) => getComputedStyle(element).getPropertyValue(name)", name)
-    numbers = [float(part) for part in re.findall(r"[\d.]+", colour)[:3]]
-    channels = numbers if colour.startswith("color(srgb") else [number / 255 for number in numbers]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_on_paper_nothing_stays_folded(browser, html):

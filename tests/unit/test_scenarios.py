@@ -77,7 +77,9 @@ def test_a_strategy_on_the_command_line_may_hold_commas() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "honest", "honest=", "honest=0", "=1", "honest=1,", "honest=1;base=1", "honest=-1"])
+@pytest.mark.parametrize(
+    "text", ["", "honest", "honest=", "honest=0", "=1", "honest=1,", "honest=1;base=1", "honest=-1"]
+)
 def test_miners_on_the_command_line_that_are_none(text: str) -> None:
     with pytest.raises(BadInput, match="strategy=count pairs"):
         parse_miners(text)

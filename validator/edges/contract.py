@@ -351,9 +351,9 @@ class Touchstone:
     async def network(self) -> Network:
         return Network(*_typed_fields(Network, await self._read("network")))
 
-    async def credits_wei(self, account: Address) -> Wei:
-        """What the account could withdraw now."""
-        return Wei(await self._read("credits", account))
+    async def credits_wei(self, account: Address, at: BlockNumber | None = None) -> Wei:
+        """What the account could withdraw now, or after the block `at`."""
+        return Wei(await self._read("credits", account, at=at))
 
     async def validator_nonce(self, validator: Address) -> int:
         """The nonce of the validator's next task."""

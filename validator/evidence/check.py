@@ -72,8 +72,15 @@ def check_bundle(bundle: Bundle) -> list[Finding]:
         "coverage": lambda: _check_coverage(bundle),
         "test": lambda: _check_test(bundle, hashes, reply_hashes),
     }
-    messages = ((name, check()) for name, check in checks.items())
+    messages = ((name, _message_of(check)) for name, check in checks.items())
     return [Finding(name, message) for name, message in messages if message is not None]
+
+
+def _message_of(check: Callable[[], str | None]) -> str | None:
+    try:
+        return check()
+    except ValueError as error:  # Thresholds beyond n, more probes to a draw than there are.
+        return f"this cannot be computed: {error}"
 
 
 def _reply_hashes(bundle: Bundle) -> list[Hash32] | Finding:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from scipy.stats import fisher_exact, mannwhitneyu
 
+from validator.plan.many_tests import holm
 from validator.tournament.cells import HONEST, Cell, Prices, Rate, Stakes, Trial
 from validator.tournament.rounds import Result
 
@@ -82,7 +83,7 @@ class Statistics:
         paying = [
             (cell.mean_cost_ether or 0.0, cell.strategy, cell)
             for cell in self.under(scheme, parameters)
-            if not cell.is_honest and cell.profit and cell.profit.mean > floor
+            if cell.is_cheat and cell.profit and cell.profit.mean > floor
         ]
         return [cell for _cost, _strategy, cell in sorted(paying, key=lambda found: found[:2])]
 
@@ -95,7 +96,7 @@ class Statistics:
         pairs = [
             (cell, honest)
             for cell in self.cells
-            if not cell.is_honest and (honest := self.honest(cell.scheme, cell.parameters))
+            if cell.is_cheat and (honest := self.honest(cell.scheme, cell.parameters))
         ]
         p_values = [_fisher(cell.paid, honest.paid) for cell, honest in pairs]
         adjusted = holm(p_values)
@@ -108,7 +109,7 @@ class Statistics:
             return []
         rocs = []
         for cell in self.under(scheme, parameters):
-            if cell.is_honest:
+            if not cell.is_cheat:
                 continue
             where = (scheme, parameters, cell.strategy)
             rocs.append(Roc(*where, "hits", _hits(honest), _hits(cell)))
@@ -144,19 +145,10 @@ def prices_by_cost_share(trials: Mapping[tuple[str, str, str], Sequence[Trial]],
         trial
         for found in trials.values()
         for trial in found
-        if trial.strategy == HONEST and trial.verdict == "paid" and trial.cpu_hours
+        if trial.intent == HONEST and trial.verdict == "paid" and trial.cpu_hours
     ]
     hours = sum(trial.cpu_hours or 0.0 for trial in paid)
     return Prices(ether_per_cpu_hour=cost_share * sum(trial.payoff_ether for trial in paid) / hours if hours else 0.0)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted for so many claims at once (Holm 1979), in the same order."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _fisher(cheat: Rate, honest: Rate) -> float:

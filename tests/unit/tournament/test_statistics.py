@@ -6,8 +6,9 @@ import pytest
 from scipy.stats import beta, hypergeom
 
 from tests.unit.tournament.samples import ETHER, result
+from validator.plan.many_tests import holm
 from validator.tournament.cells import Cell, Prices, Rate
-from validator.tournament.statistics import Roc, Statistics, compute_statistics, holm
+from validator.tournament.statistics import Roc, Statistics, compute_statistics
 from validator.types import Wei
 
 FREE = Prices()

@@ -62,7 +62,7 @@ class Setting:
 
     @property
     def cheats(self) -> tuple[Cell, ...]:
-        return tuple(cell for cell in self.cells if not cell.is_honest)
+        return tuple(cell for cell in self.cells if cell.is_cheat)
 
     @property
     def cheats_paid(self) -> Rate | None:

@@ -26,12 +26,12 @@
     figure.textContent = say(profit);
     figure.className = kind(profit);
     row.querySelectorAll("small span").forEach((text, i) => { text.textContent = say(interval[i]); });
-    return { strategy: row.dataset.strategy, isHonest: row.classList.contains("honest"), cost, profit };
+    return { strategy: row.dataset.strategy, isHonest: row.classList.contains("honest"), isCheat: row.classList.contains("cheat"), cost, profit };
   }
 
   function nameCheapest(setting, rows) {
     const floor = Math.max(0, ...rows.filter((row) => row.isHonest).map((row) => row.profit + margin));
-    const paying = rows.filter((row) => !row.isHonest && row.profit > floor);
+    const paying = rows.filter((row) => row.isCheat && row.profit > floor);
     paying.sort((a, b) => a.cost - b.cost || (a.strategy < b.strategy ? -1 : 1));
     const name = document.createElement("strong");
     name.className = paying.length ? "bad" : "good";

@@ -4,16 +4,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from validator.html.words import say_position, say_share
 from validator.tournament.cells import Rate
-
-
-def say_share(share: float) -> str:
-    """A share as whole per cents, and never 0% or 100% for what is not exactly that."""
-    if 0 < share < 0.005:
-        return "<1%"
-    if 0.995 <= share < 1:
-        return ">99%"
-    return f"{share:.0%}"
 
 
 def say_interval(rate: Rate) -> str:
@@ -62,8 +54,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "seconds": say_seconds,
     "flops": say_flops,
     "ranges": say_ranges,
-    # A coordinate or a length, of which SVG needs no more digits.
-    "pc": lambda share: f"{100 * share:.4g}%",
+    "pc": say_position,
     "n": lambda number: f"{100 * number:.4g}",
 }
 """Of the templates, under short names."""
