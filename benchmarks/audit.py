@@ -19,7 +19,7 @@ from benchmarks.daemon import growth
 from contracts import TaskState
 from tests.audit.chains import PublicNode, RecordedChain
 from tests.contracts.evm import Contract
-from tests.contracts.market import Market
+from tests.contracts.market import FUNDS_WEI, PAYER, Market
 
 TASKS, N = 10_000, 16
 REFUNDED_EVERY = 10
@@ -37,6 +37,8 @@ class _Market(Market):
 def measure_onchain(tasks: int = TASKS) -> dict[str, Any]:
     """Tasks a second, and the auditor's resident memory while it works."""
     market = _Market(RecordedChain())
+    market.chain.fund(PAYER.address, tasks * FUNDS_WEI)
+    market.call(PAYER.address, "deposit", value_wei=tasks * FUNDS_WEI)
     for number in range(tasks):
         hits = N // 2 if number % REFUNDED_EVERY == 0 else N
         market.settle(market.reach(TaskState.SUBMITTED, n=N), hits)

@@ -8,7 +8,7 @@ like any other; what one task cannot do delays no other, and only what is fatal 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, get_args
 
 import stamina
 import structlog
@@ -36,7 +36,7 @@ from validator.protocol.events import (
 )
 from validator.protocol.machine import is_moot, step
 from validator.protocol.state import Phase, TaskState
-from validator.protocol.verdict import Thresholds
+from validator.protocol.verdict import Thresholds, Zone
 from validator.telemetry import (
     EFFECT_SECONDS,
     EFFECTS_REFUSED,
@@ -56,6 +56,11 @@ _WAITS_FOR_MINERS = {
 }
 
 log = structlog.get_logger(__name__)
+
+for _effect in get_args(Effect):
+    EFFECTS_REFUSED.labels(_effect.__name__)
+for _zone in Zone:
+    VERDICTS.labels(_zone)
 
 
 class Executor(Protocol):

@@ -1,4 +1,8 @@
-"""What an operator can count on: every Prometheus metric of the validator. Labels have few values, all of them ours."""
+"""What an operator can count on: every Prometheus metric of the validator. Labels have few values, all of them ours.
+
+A counter that an alert waits for is there at 0 for each of its labels from the start, set by whoever counts: `increase`
+sees nothing in a series that begins at 1.
+"""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -12,6 +12,9 @@ ALARM_SHARES = (25, 50, 75)
 
 log = structlog.get_logger(__name__)
 
+for _share in ALARM_SHARES:
+    DEADLINE_ALARMS.labels(str(_share))
+
 
 @dataclass(slots=True)
 class Deadline:

@@ -50,6 +50,9 @@ NOTHING_GAS = 100_000
 
 log = structlog.get_logger(__name__)
 
+for _answer in ("accepted", *Answer):
+    TRANSACTION_ANSWERS.labels(_answer)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Intent:
