@@ -21,6 +21,7 @@ CHEAPEST_TRAINING = [
 ]
 """That pays, of those that were tried: 13 processor seconds, against 29 of the default."""
 
+CERTAIN = ("honest", "base", "noise:0.5", "silent", "silent:submit", "hostile:garbage")
 BESIDE_AN_HONEST_MINER = (
     "honest",
     "fewer-epochs:0.5",
@@ -109,6 +110,20 @@ def test_no_strategy_is_forgotten_here() -> None:
     played = {text.partition(":")[0] for text in (*BESIDE_AN_HONEST_MINER, *TRAINING_FOR_AN_EPOCH, *RETURNING_WEIGHTS)}
     ours = {name for name, strategy in known_strategies().items() if strategy.__module__.startswith("miner_sim.")}
     assert ours == played - {"broken"}
+
+
+def test_where_theory_is_certain_the_verdict_is_too(tmp_path: Path) -> None:
+    """`play` holds every one to what its strategy can never be."""
+    report = play(tmp_path, CERTAIN, epochs=PAYING_EPOCHS)
+    assert {miner["strategy"]: miner["outcome"] for miner in report["miners"]} == {
+        "honest": "paid",
+        "base": "slashed",
+        "noise:0.5": "slashed",
+        "silent": "open_lapsed",
+        "silent:submit": "miner_lapsed",
+        "hostile:garbage": "slashed",
+    }
+    assert only(report, "honest")["faults"] == []
 
 
 @pytest.mark.soak
