@@ -19,7 +19,8 @@ from benchmarks.daemon import growth
 from contracts import TaskState
 from tests.audit.chains import PublicNode, RecordedChain
 from tests.contracts.evm import Contract
-from tests.contracts.market import FUNDS_WEI, PAYER, Market
+from tests.contracts.market import FUNDS_WEI, Market
+from tests.contracts.rounds import PAYER
 
 TASKS, N = 10_000, 16
 REFUNDED_EVERY = 10
