@@ -115,7 +115,7 @@ def test_an_audit_needs_nothing_of_the_daemon(name):
     """What it recomputes with is pure, and of the edges it knows those that only read; no key is within its reach."""
     edges = [f"validator.edges.{edge}" for edge in READS_A_CHAIN]
     pure = ["validator.protocol", "validator.marks", "validator.plan", "validator.coverage", "validator.config"]
-    people = ["validator.amounts", "validator.files", "validator.html", "validator.terminal"]
+    people = ["validator.amounts", "validator.files", "validator.html", "validator.sqlite_file", "validator.terminal"]
     allowed = ["validator.audit", "validator.evidence", "contracts", *edges, *pure, *people, *FOUNDATION]
     assert strangers(name, *allowed) == set()
     assert "validator.marks.secrets" not in ours(name)
@@ -230,7 +230,13 @@ def test_edges_do_not_know_each_other(name):
     [
         ("web3", {"validator.edges.devnet", "validator.edges.rpc_node"}),
         ("eth_tester", {"validator.edges.devnet"}),
-        ("sqlalchemy", {*modules_under("validator.journal"), "validator.audit.store", "validator.tournament.store"}),
+        (
+            "sqlalchemy",
+            {
+                *modules_under("validator.journal"),
+                *("validator.sqlite_file", "validator.audit.store", "validator.tournament.store"),
+            },
+        ),
         ("pg8000", set()),
         ("sqlite3", set()),
         ("eth_account", {"validator.edges.keys", "validator.edges.key_files"}),

@@ -1,6 +1,8 @@
 """The dashboards, as tables of panels: `python deploy/grafana/make_dashboards.py` writes `dashboards/*.json`.
 
 Grafana reads the JSON, people read this. A test holds the two together, and every query to the metrics that exist.
+How a panel is drawn stands first, then the panels of each dashboard, then how they are laid out; it is long because it
+lists every panel, and each says in its last words what an operator learns from it.
 """
 
 import json

@@ -7,12 +7,11 @@ memory, so ten thousand take no more of it than ten. Without a file of its own a
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
 from validator.audit.findings import Finding
 from validator.audit.history import Dated, TaskHistory
@@ -20,11 +19,12 @@ from validator.audit.report import BundleStatus, TaskReport
 from validator.edges.chain import Log
 from validator.edges.contract import decode_log
 from validator.errors import BadInput
+from validator.sqlite_file import connected
 from validator.types import Address, BlockNumber, Hash32, TaskId
 
 SCHEMA_VERSION = 1
-LOCK_TIMEOUT_S = 1.0
-"""For which a store that another audit writes to is waited for."""
+PRAGMAS = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL")
+"""One process at a time. A power cut may lose the last stretches, never a part of one: the chain has them still."""
 
 metadata = sa.MetaData()
 
@@ -97,7 +97,12 @@ class AuditStore:
 
         `subject` says what is audited: BadInput if the store is of something else, or none of ours.
         """
-        with tempfile.TemporaryDirectory() as scratch, _connected(path or Path(scratch) / "audit.sqlite") as connection:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            connected(
+                path or Path(scratch) / "audit.sqlite", "store of an audit", PRAGMAS, "BEGIN IMMEDIATE"
+            ) as connection,
+        ):
             store = cls(connection)
             try:
                 metadata.create_all(connection)
@@ -225,25 +230,3 @@ def _to_dated(row: sa.Row[Any], contract: Address) -> Dated:
     if event is None:
         raise BadInput("the audit's store is damaged: delete it")
     return Dated(event, row.at_s)
-
-
-@contextmanager
-def _connected(path: Path) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)), poolclass=NullPool, connect_args={"timeout": LOCK_TIMEOUT_S}
-    )
-    sa.event.listen(engine, "connect", _prepare)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    try:
-        connection = engine.connect()
-    except sa.exc.DBAPIError as error:
-        raise BadInput(f"{path} is no store of an audit: {error.orig}") from error
-    with closing(connection):
-        yield connection
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # Else the driver begins transactions by itself.
-    # One process at a time. A power cut may lose the last stretches, never a part of one: the chain has them still.
-    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
-        connection.execute(f"PRAGMA {pragma}")

@@ -9,20 +9,21 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
 from validator.errors import BadInput
+from validator.sqlite_file import connected
 from validator.tournament.rounds import Played, Result, Round, read_results
 from validator.types import Wei
 
 SCHEMA_VERSION = 2
 DONE, FAILED = "done", "failed"
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 metadata = sa.MetaData()
 
@@ -100,7 +101,7 @@ class Store:
             raise BadInput(
                 f"there is no tournament at {path}: `touchstone tournament run GRID --store {path}` plays one"
             )
-        with _connected(path) as connection:
+        with connected(path, "store of a tournament", PRAGMAS) as connection:
             store = cls(connection)
             store._check_schema(path)
             yield store
@@ -109,7 +110,7 @@ class Store:
     @contextmanager
     def writing(cls, path: Path) -> Iterator["Store"]:
         """Create it if there is none. BadInput if another process is writing to it."""
-        with _locked(path), _connected(path) as connection:
+        with _locked(path), connected(path, "store of a tournament", PRAGMAS) as connection:
             is_new = not sa.inspect(connection).get_table_names()
             connection.rollback()
             if is_new:
@@ -215,25 +216,6 @@ def _to_row(result: Result) -> dict[str, Any]:
 def _from_row(row: sa.Row[Any]) -> Result:
     values = row._asdict()
     return Result(**values | {name: Wei(int(values[name])) for name in ("to_miner_wei", "lost_wei")})
-
-
-@contextmanager
-def _connected(path: Path) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=NullPool)
-    sa.event.listen(engine, "connect", _prepare)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    try:
-        connection = engine.connect()
-    except sa.exc.DBAPIError as error:
-        raise BadInput(f"cannot use the store {path}: {error.orig}") from error
-    with closing(connection):
-        yield connection
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # Else the driver begins transactions by itself.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 @contextmanager
