@@ -3,6 +3,9 @@
 Rules kept: a model that crashes or exhausts memory kills a child, not the parent (P12); a child ignores the terminal's
 Ctrl-C, is ended by `close`, and ends itself when this process is gone, however it went. A child that reads what a
 stranger made lives for one job, within limits.
+
+Children are forked from a server that has imported PyTorch and Transformers once, which takes seconds, and done nothing
+with them. It has the environment of the first child's start.
 """
 
 import asyncio
@@ -16,14 +19,15 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from validator.errors import TouchstoneError, Transient
+from validator.errors import BadInput, TouchstoneError, Transient
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=ForkServerContext)
 GRACE_SECONDS = 3.0
 
 
@@ -66,7 +70,7 @@ async def run_in_child(function: Callable[..., T], *args: Any, limits: JobLimits
 
     WorkerDied if the process died or went over a limit, WorkFailed if the function raised what is not ours.
     """
-    context = multiprocessing.get_context("spawn")
+    context = _preload(ForkServerContext())
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_run_job, args=(sender, limits, function, args), daemon=True)
     # In a thread: starting waits until the child has read its arguments.
@@ -96,11 +100,11 @@ async def run_in_child(function: Callable[..., T], *args: Any, limits: JobLimits
 
 
 class ChildPool:
-    """Runs functions in at most `size` spawned processes; they start with the first call."""
+    """Runs functions in at most `size` processes; they start with the first call."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._context = _RememberingContext()
+        self._context = _preload(_RememberingContext())
         self._executor = self._new_executor()
 
     def _new_executor(self) -> ProcessPoolExecutor:
@@ -110,7 +114,9 @@ class ChildPool:
         """The function's result. WorkerDied if its process died, WorkFailed if it raised what is not ours."""
         executor = self._executor
         try:
-            return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
+            # In a thread: a child's start waits until the server has imported.
+            future = await asyncio.to_thread(executor.submit, function, *args, **kwargs)
+            return await asyncio.wrap_future(future)
         except BrokenProcessPool as error:
             if executor is self._executor:
                 self._executor = self._new_executor()
@@ -132,17 +138,22 @@ class ChildPool:
                 child.join()
 
 
-class _RememberingContext(SpawnContext):
-    """Spawns processes, and knows which: an executor does not tell."""
+class _RememberingContext(ForkServerContext):
+    """Starts processes, and knows which: an executor does not tell."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.started: list[SpawnProcess] = []
+        self.started: list[ForkServerProcess] = []
 
-    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802 - its name there
-        process = SpawnProcess(*args, **kwargs)
+    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]  # noqa: N802 - its name there
+        process = ForkServerProcess(*args, **kwargs)
         self.started.append(process)
         return process
+
+
+def _preload(context: C) -> C:
+    context.set_forkserver_preload(["validator.language_model"])  # Where PyTorch is not installed, it goes without.
+    return context
 
 
 def _start(child: multiprocessing.process.BaseProcess, sender: Connection) -> None:
@@ -181,6 +192,9 @@ def do_job(limits: JobLimits, function: Callable[..., T], args: tuple[Any, ...])
         return function(*args)
     except TouchstoneError:
         raise
+    except ModuleNotFoundError as error:
+        install = "pip install 'touchstone-validator[model]'"
+        raise BadInput(f"model work needs a package that is not installed ({error.name}): {install}") from error
     except MemoryError as error:
         raise WorkerDied("a job needed more memory than it may have") from error
     except Exception as error:  # boundary: foreign code ran here, and its errors become ours

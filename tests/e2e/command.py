@@ -1,19 +1,47 @@
-"""Runs the installed `touchstone` command as a stranger would, in a process of its own."""
+"""Runs the `touchstone` command as a stranger would, in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess
 from typing import Any
 
 TOUCHSTONE = Path(sys.executable).with_name("touchstone")
 TIMEOUT_S = 500
+ROOT = Path(__file__).parents[2]
+
+_idle: list[subprocess.Popen[str]] = []
+"""Servers of commands that run none now."""
 
 
-def run_touchstone(*arguments: str | Path, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [TOUCHSTONE, *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+def run_touchstone(*arguments: str | Path, timeout_s: float = TIMEOUT_S) -> CompletedProcess[str]:
+    """What the installed command would do here: its status (-9 after `timeout_s`) and what it wrote."""
+    words = [str(argument) for argument in arguments]
+    server = _idle.pop() if _idle else _start_server()
+    with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
+        request = {
+            "arguments": words,
+            "directory": os.getcwd(),
+            "environment": dict(os.environ),
+            "output": output.name,
+            "errors": errors.name,
+            "timeout_s": timeout_s,
+        }
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        finished = CompletedProcess(words, int(server.stdout.readline()), output.read(), errors.read())
+    _idle.append(server)
+    return finished
+
+
+def _start_server() -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.e2e.command_server"]
+    return subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
 
 
 def simulate(directory: Path, *arguments: str | Path, status: int | None = 0) -> dict[str, Any]:

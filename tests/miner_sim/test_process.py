@@ -62,11 +62,10 @@ async def start(config: Any) -> Process:
 
 
 async def family(process: Process) -> list[psutil.Process]:
-    """The process and its children, once the inference child is there."""
+    """The process and its children, once the inference child is there, which another child forks."""
     parent = psutil.Process(process.pid)
-    while not any("spawn_main" in str(child.cmdline()) for child in parent.children()):  # noqa: ASYNC110  another process
+    while not any(child.children() for child in parent.children()):  # noqa: ASYNC110  another process
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)  # into the child's imports
     return [parent, *parent.children(recursive=True)]
 
 

@@ -71,7 +71,7 @@ async def test_a_fault_in_a_child_is_a_fault_here(adapter, tmp_path):
 
 @pytest.mark.parametrize(
     "limits",
-    [JobLimits(wall_s=0.2), JobLimits(wall_s=60, cpu_s=1), JobLimits(wall_s=60, memory_bytes=1 << 28)],
+    [JobLimits(wall_s=0.2), JobLimits(wall_s=60, cpu_s=1), JobLimits(wall_s=60, memory_bytes=1 << 24)],
     ids=["hangs", "computes without end", "needs too much memory"],
 )
 async def test_a_child_that_comes_to_no_end_says_nothing_about_the_miner(adapter, limits):
