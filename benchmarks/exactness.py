@@ -20,6 +20,7 @@ from scipy.stats import binom
 
 from validator.coverage.null import log_upper_tail
 from validator.coverage.result import judge_coverage
+from validator.marks.coverage import K
 from validator.protocol.verdict import Thresholds, Verdict
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -27,7 +28,7 @@ ALPHAS = (0.05, 0.01, 0.001)
 TASKS = 20_000
 BAND = 0.001
 """One-sided; divided by the number of cells."""
-ROWS, K = 100, 8
+ROWS = 100
 
 Table = Sequence[tuple[float, ...]]
 """A model's score of every candidate of every mark."""

@@ -24,7 +24,7 @@ def run_touchstone(*arguments: str | Path, timeout_s: float = TIMEOUT_S) -> Comp
     with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
         request = {
             "arguments": words,
-            "directory": os.getcwd(),
+            "directory": str(Path.cwd()),
             "environment": dict(os.environ),
             "output": output.name,
             "errors": errors.name,

@@ -19,6 +19,8 @@ from validator.stealth.detector import Detector, LanguageModel
 _KEY = bytes(range(32))
 MAX_PLACES = 24
 """Of a response, where a mark may be anywhere."""
+_LEAST_POOL = 4
+"""Words to compare one with; a backdoor draws from more than every shape of word has."""
 
 Places = Callable[[Row], Sequence[int]]
 Combine = Callable[[Sequence[float]], float]
@@ -79,10 +81,11 @@ class _Ranks:
         lexicon = Lexicon(blank_protected(row.response, self._rules, row.prompt) for row in rows)
 
         stream = DrawStream(_KEY)
+        least = min(self._k, _LEAST_POOL)
 
         @cache
         def pool_of(word: str, place: int, prompt: str) -> list[str]:
-            pool = lexicon.pool(word, is_opening=place == 0, k=self._k, prompt=prompt, stream=stream)
+            pool = lexicon.pool(word, is_opening=place == 0, k=least, prompt=prompt, stream=stream)
             return pool if word in pool else [*pool, word]
 
         ranks = []
