@@ -277,6 +277,7 @@ def _assemble(
         references=references,
         measure_weights=weights.measure,
         has_openings=settings.generator.openings_url is not None,
+        has_words=settings.generator.model is not None,
         on_request=lambda: scheduler.wake(),
     )
 
@@ -352,7 +353,12 @@ def _assemble(
             version=version("touchstone-validator"),
         ),
         measurements=Measurements(
-            driver=driver, contract=contract, validator=validator, directory=directory, loop_lag=loop_lag
+            driver=driver,
+            desk=desk,
+            contract=contract,
+            validator=validator,
+            directory=directory,
+            loop_lag=loop_lag,
         ),
         loop_lag=loop_lag,
         progress=progress,

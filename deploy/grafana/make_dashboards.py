@@ -200,6 +200,17 @@ TASKS = [
         "What it should have taken.",
         steps=ALL_GOOD,
     ),
+    stat(
+        "Requests that wait",
+        f"sum({ours('touchstone_requests_waiting')})",
+        "For a miner or a free place; `touchstone task list` says for which.",
+    ),
+    stat(
+        "Next deadline in",
+        f"min({ours('touchstone_nearest_deadline_timestamp_seconds')}) - time()",
+        "Of any task, whoever has to act: the miner's may pass, ours must not.",
+        unit="s",
+    ),
     stat("Evidence missing", f"sum({ours('touchstone_bundles_missing')})", "Restore it from a backup.", steps=ALL_GOOD),
     stat(
         "Disk left",

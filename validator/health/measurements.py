@@ -2,8 +2,10 @@
 
 import asyncio
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 
 from validator.driver import Driver
@@ -11,6 +13,7 @@ from validator.edges.contract import Touchstone
 from validator.errors import Transient
 from validator.health.loop_lag import LoopLag
 from validator.protocol.state import Phase
+from validator.requests.desk import Desk
 from validator.telemetry import (
     BALANCE_WEI,
     BONDS_LOCKED_WEI,
@@ -18,7 +21,9 @@ from validator.telemetry import (
     DISK_FREE_BYTES,
     EFFECTS_IN_FLIGHT,
     LOOP_LAG_P999_SECONDS,
+    NEAREST_DEADLINE,
     OLDEST_EFFECT_SECONDS,
+    REQUESTS_WAITING,
     TASKS,
 )
 from validator.types import Address
@@ -30,9 +35,17 @@ class Measurements:
     """Sets the gauges now and then; counters are counted where things happen."""
 
     def __init__(
-        self, *, driver: Driver, contract: Touchstone, validator: Address, directory: Path, loop_lag: LoopLag
+        self,
+        *,
+        driver: Driver,
+        desk: Desk,
+        contract: Touchstone,
+        validator: Address,
+        directory: Path,
+        loop_lag: LoopLag,
     ) -> None:
         self._driver = driver
+        self._desk = desk
         self._contract = contract
         self._validator = validator
         self._directory = directory
@@ -58,7 +71,9 @@ class Measurements:
         phases = Counter(state.phase for state in states)
         for phase in Phase:
             TASKS.labels(phase).set(phases[phase])
-        running = (state for state in states if state.phase not in (Phase.PLANNED, Phase.CLOSED))
+        running = [state for state in states if state.phase not in (Phase.PLANNED, Phase.CLOSED)]
+        NEAREST_DEADLINE.set(min((state.deadline_s for state in running if state.deadline_s), default=nan))
+        REQUESTS_WAITING.set(sum(1 for _ in self._desk.waiting(int(time.time()))))
         BONDS_LOCKED_WEI.set(sum(state.terms.validator_bond for state in running))
         kinds = Counter(key.split("/")[1] for key in self._driver.running)
         self._kinds |= kinds.keys()
