@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from validator.driver import Driver
 from validator.edges.chain import TransactionSender
 from validator.edges.keys import LocalSigner, derive_signer, dev_mnemonic_signer
 from validator.errors import BadInput
+from validator.health.loop_lag import LoopLag
+from validator.health.measurements import Measurements
+from validator.health.progress import Progress
 from validator.marks.planting import PlantedDataset, PlantedMarks, plant
 from validator.marks.schemes import make_scheme
 from validator.marks.secrets import Secrets
@@ -30,7 +34,8 @@ from validator.protocol.wire import encode_training_file
 from validator.requests.dataset_store import DatasetRecord
 from validator.requests.orders import Request
 from validator.scheduler import Scheduler, SeedingLimits
-from validator.types import Hash32, Wei
+from validator.telemetry import NEAREST_DEADLINE, REQUESTS_WAITING
+from validator.types import Hash32, UnixSeconds, Wei
 
 NO_TLS = Hash32(bytes(32))
 LOOPBACK = "http://127.0.0.1:1"
@@ -206,6 +211,33 @@ async def test_without_a_miner_a_request_waits_and_says_so(seeding: Seeding, why
         seeding.limits = replace(seeding.limits, denied=denied, per_miner=1 if why == "denied" else 0)
     assert await seeding.turns() == "no miner is free that has enough stake"
     assert seeding.planned == []
+
+
+async def test_the_gauges_say_who_waits_and_until_when(seeding: Seeding, tmp_path: Path) -> None:
+    """Complaint 6."""
+    await seeding.register("able")
+    await seeding.ask_for(FIRST, 1)
+    await seeding.ask_for(SECOND, 2)
+    measurements = Measurements(
+        driver=seeding.driver,
+        desk=seeding.office.desk,
+        contract=seeding.office.contract,
+        validator=VALIDATOR.address,
+        directory=tmp_path,
+        loop_lag=LoopLag(Progress()),
+    )
+
+    def gauges() -> list[float]:
+        measurements.measure_tasks()
+        return [metric.samples[0].value for gauge in (REQUESTS_WAITING, NEAREST_DEADLINE) for metric in gauge.collect()]
+
+    waiting, deadline_s = gauges()
+    assert (waiting, isnan(deadline_s)) == (2, True)
+    await seeding.turns()
+    [planned] = seeding.planned
+    opened = replace(planned, phase=Phase.OPEN, entered_at_s=UnixSeconds(1_900_000_000))
+    seeding.driver.states[planned.task_id] = opened
+    assert gauges() == [1, 1_900_000_000 + opened.terms.accept_seconds]
 
 
 async def test_nothing_begins_while_the_daemon_cannot_take_more(seeding: Seeding) -> None:

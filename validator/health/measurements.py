@@ -55,7 +55,7 @@ class Measurements:
     async def run(self, also: Callable[[], None] = lambda: None) -> None:
         """For ever; cancel to stop. `also` is called each time."""
         while True:
-            self._measure_tasks()
+            self.measure_tasks()
             LOOP_LAG_P999_SECONDS.set(self._loop_lag.quantile_s(0.999))
             DISK_FREE_BYTES.set(shutil.disk_usage(self._directory).free)
             also()
@@ -66,7 +66,8 @@ class Measurements:
                 pass  # The old figures stand, and the nodes' own metrics say why.
             await asyncio.sleep(EVERY_S)
 
-    def _measure_tasks(self) -> None:
+    def measure_tasks(self) -> None:
+        """What the daemon knows without a node."""
         states = self._driver.states.values()
         phases = Counter(state.phase for state in states)
         for phase in Phase:
