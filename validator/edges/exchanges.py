@@ -3,6 +3,7 @@
 Rules kept (N1): an exchange is cut off that does not move on, and no miner, however slow, makes another one wait for
 long: a second exchange with the same miner begins only while less than half of all are taken, so a miner that stalls
 holds one of them, and if they are taken nevertheless, who has waited takes over from the one that is furthest behind.
+Places are given in the order of waiting.
 """
 
 import asyncio
@@ -85,26 +86,50 @@ class Exchanges:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._running: set[Exchange] = set()
-        self._one_ended = asyncio.Event()
+        self._waiting: dict[asyncio.Future[Exchange], object] = {}
+        """Who waits, by their miners, the longest first."""
 
     @asynccontextmanager
     async def begin(self, miner: object) -> AsyncIterator[Exchange]:
         """Wait for this miner's turn, then do what is inside; Transient if it is cut off."""
-        while not self._has_room(miner):
-            try:
-                async with asyncio.timeout(self.limits.patience_s):
-                    await self._one_ended.wait()
-            except TimeoutError:
-                self._make_room(miner)
-        exchange = Exchange(self.limits, miner)
-        self._running.add(exchange)
+        exchange = await self._wait_for_turn(miner)
         try:
             async with exchange.in_time():
                 yield exchange
         finally:
-            self._running.discard(exchange)
-            self._one_ended.set()
-            self._one_ended = asyncio.Event()
+            self._end(exchange)
+
+    async def _wait_for_turn(self, miner: object) -> Exchange:
+        turn: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = miner
+        self._give_turns()
+        try:
+            while not turn.done():
+                await asyncio.wait([turn], timeout=self.limits.patience_s)
+                if not turn.done():
+                    self._make_room(miner)
+        except asyncio.CancelledError:
+            if turn.done():
+                self._end(turn.result())
+            self._waiting.pop(turn, None)
+            raise
+        return turn.result()
+
+    def _end(self, exchange: Exchange) -> None:
+        self._running.discard(exchange)
+        self._give_turns()
+
+    def _give_turns(self) -> None:
+        """A free place is taken at once for whoever has waited longest and may have it: who ends an exchange and begins
+        another waits behind all others."""
+        for turn, miner in list(self._waiting.items()):
+            if len(self._running) >= self.limits.exchanges:
+                return
+            if self._has_room(miner):
+                del self._waiting[turn]
+                exchange = Exchange(self.limits, miner)
+                self._running.add(exchange)
+                turn.set_result(exchange)
 
     def _has_room(self, miner: object) -> bool:
         is_first = not self._is_running(miner)
