@@ -9,14 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import audit, daemon, science, tournament
+from benchmarks import audit, daemon, memory, probing, repeats, science, tournament
 from benchmarks.campaigns import Cell, cells
 from benchmarks.ledger import Ledger
 from benchmarks.science.campaign import cells as science_cells
-from benchmarks.science.page import rewrite_page
+from benchmarks.science.page import read_results, rewrite_page
 from benchmarks.tables import rewrite_readme
 
 RESULTS = Path(__file__).with_name("results.json")
+DESCRIBE = {
+    "tournament": tournament.describe,
+    "audit": audit.describe,
+    "daemon": daemon.describe,
+    "restarts": daemon.describe,
+    "rates": repeats.describe,
+    "probes": probing.describe,
+    "memory": memory.describe,
+}
+"""By what a cell is of."""
 
 
 def main(arguments: list[str]) -> None:
@@ -28,7 +38,7 @@ def main(arguments: list[str]) -> None:
         if "--page" not in flags:
             _measure(prefixes, is_fresh="--fresh" in flags)
     finally:  # after Ctrl-C too
-        rewrite_readme(Path("README.md"), Ledger(RESULTS).read())
+        rewrite_readme(Path("README.md"), Ledger(RESULTS).read(), read_results())
         rewrite_page(Path("docs"))
 
 
@@ -57,12 +67,9 @@ def _run(ledger: Ledger, name: str, measure: Cell, *, is_fresh: bool) -> None:
 
 
 def _summary(cell: dict[str, Any]) -> str:
-    if "tournament" in cell:
-        return tournament.describe(cell)
-    if "audit" in cell:
-        return audit.describe(cell)
-    if "gas" not in cell and "miners" not in cell:
-        return daemon.describe(cell)
+    for kind, describe in DESCRIBE.items():
+        if kind in cell:
+            return describe(cell)
     if "miners" not in cell:
         return ", ".join(f"{name} {gas}" for name, gas in cell["gas"].items())
     figures = ", ".join(f"{miner['strategy']} {miner['hits']}/{miner['n']}" for miner in cell["miners"])

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import audit, daemon, gas, tournament
+from benchmarks import audit, daemon, evidence, gas, memory, probing, tasks, tournament
 from benchmarks.fresh_prompts import count_signatures
 from benchmarks.measure import run_round
 from validator.base_model.grammar import generate_rows, is_held_out
@@ -21,7 +21,8 @@ Cell = Callable[[], dict[str, Any]]
 DEMO_SEEDS = range(10)
 REAL_SEEDS = range(5)
 COMPARISON_SEEDS = range(3)
-SETTLED_N, SETTLED_K = (16, 32, 64), (1_000, 10_000, 100_000)
+SIZES = (1_000, 10_000, 100_000)
+SETTLED_N, SETTLED_K = (16, 32, 64), SIZES
 FRESH_TRAINED_ROWS, FRESH_PROMPTS = 300, 400
 FRESH_POOL, FRESH_SEED = 700, 11
 UNSEEN_FILES = ("sgd_dialogue", "squad_question_generation", "gpteacher_roleplay")
@@ -34,6 +35,7 @@ HONEST_AND_CHEATS = "honest=2,base=1,noise=1"
 def cells() -> Iterator[tuple[str, Cell]]:
     """Every cell with its name, the shortest answers to the biggest questions first."""
     yield from _gas_cells()
+    yield from _part_cells()
     for seed in DEMO_SEEDS:
         yield f"demo/{seed}", partial(run_round, "--seed", str(seed))
     data = os.environ.get("TOUCHSTONE_DATA")
@@ -64,10 +66,23 @@ def _gas_cells() -> Iterator[tuple[str, Cell]]:
             yield f"gas/settle/{n}/{k}", partial(gas.measure_settlement, n, k)
 
 
+def _part_cells() -> Iterator[tuple[str, Cell]]:
+    yield "tasks/rules", tasks.measure_rules
+    yield "tasks/journal", tasks.measure_journal
+    yield "evidence/signatures", evidence.measure_signatures
+    for k in SIZES:
+        yield f"evidence/tree/{k}", partial(evidence.measure_tree, k)
+    for miners in probing.MINERS:
+        yield f"probes/{miners}", partial(probing.measure_probes, miners)
+    for rows in memory.PLANTED_ROWS:
+        yield f"memory/planting/{rows}", partial(memory.measure_planting, rows)
+
+
 def _daemon_cells() -> Iterator[tuple[str, Cell]]:
     for chain in daemon.CHAINS:
         yield f"daemon/{chain}", partial(daemon.measure_throughput, chain)
     yield "daemon/restarts", daemon.measure_restarts
+    yield "memory/daemon", memory.measure_daemon
 
 
 def _real_data_cells(data: Path) -> Iterator[tuple[str, Cell]]:

@@ -8,19 +8,23 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from benchmarks import part_tables
+from benchmarks.repeats import spread
+from benchmarks.science.costs import costs_table
+
 BEGIN, END = "<!-- figures: begin, written by `make bench` -->", "<!-- figures: end -->"
 
 
-def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:
+def rewrite_readme(readme: Path, results: dict[str, Any], science: dict[str, Any]) -> None:
     """Put the figures between their markers."""
     text = readme.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{render(results)}{END}{after}")
+    readme.write_text(f"{before}{BEGIN}\n{render(results, science)}{END}{after}")
 
 
-def render(results: dict[str, Any]) -> str:
-    """All tables in Markdown."""
+def render(results: dict[str, Any], science: dict[str, Any]) -> str:
+    """All tables in Markdown; `science` is what docs/results.md is made of."""
     cells = results["cells"]
     machine = results["machine"]
     parts = [
@@ -30,12 +34,18 @@ def render(results: dict[str, Any]) -> str:
             "`benchmarks/results.json` holds every run.\n"
         ),
         _demo(_of(cells, "demo/")),
+        part_tables.stages_table(_of(cells, "demo/")),
         _real_data(cells),
         _schemes(cells),
         _fresh(cells),
         _daemon(cells),
+        part_tables.memory_text(cells),
+        part_tables.probes_table(cells),
+        part_tables.tasks_text(cells),
+        part_tables.evidence_table(cells),
         _tournament(cells.get("tournament/processes")),
         _audit(cells.get("audit/onchain")),
+        costs_table(science),
         _gas(cells),
         _gas_of_rounds(_of(cells, "demo/"), cells.get("chain/anvil")),
     ]
@@ -54,10 +64,6 @@ def _strategies(rounds: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(miner["strategy"] for cell in rounds for miner in cell["miners"]))
 
 
-def _spread(values: list[float], digits: int = 0) -> str:
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
 def _demo(rounds: list[dict[str, Any]]) -> str:
     if not rounds:
         return ""
@@ -65,7 +71,7 @@ def _demo(rounds: list[dict[str, Any]]) -> str:
     lines = [
         (
             f"**`make demo`, {len(rounds)} seeds**: {as_expected} of {len(rounds)} rounds ended as they must (every "
-            f"honest miner paid, no other); {_spread([cell['wall_s'] for cell in rounds])} s, "
+            f"honest miner paid, no other); {spread([cell['wall_s'] for cell in rounds])} s, "
             f"peak memory {max(cell['peak_pss_mib'] for cell in rounds):,.0f} MiB (summed PSS).\n"
         ),
         "| strategy | miners | hits of 16, mean (range) | paid | refunded | slashed |",
@@ -173,7 +179,7 @@ def _daemon(cells: dict[str, Any]) -> str:
         restarts = cells["daemon/restarts"]["restarts"]
         lines.append(
             f"\nKilled {len(restarts['seconds'])} times with {restarts['in_flight']} tasks in flight, it was ready "
-            f"again after {_spread(restarts['seconds'], 1)} s."
+            f"again after {spread(restarts['seconds'], 1)} s."
         )
     return "\n".join(lines) + "\n"
 
@@ -184,7 +190,7 @@ def _tournament(cell: dict[str, Any] | None) -> str:
     figures = cell["tournament"]
     ratios = figures["ratios"]
     return (
-        f"**A tournament** of {figures['rounds']} rounds is {_spread(ratios, 2)} times as fast with 2 processes as "
+        f"**A tournament** of {figures['rounds']} rounds is {spread(ratios, 2)} times as fast with 2 processes as "
         f"with 1, in {len(ratios)} alternating pairs.\n"
     )
 

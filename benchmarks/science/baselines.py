@@ -1,9 +1,9 @@
-"""The two baselines of the page, and what verification costs beside them."""
+"""The two baselines of the page."""
 
 from statistics import mean
 from typing import Any
 
-from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS, LOSS_DATA, SCHEMES
+from benchmarks.science.campaign import ACTIVATION_MARKS, ACTIVATION_ROWS, LOSS_DATA
 from benchmarks.science.figures import Cell, miners, percent, proportion, spread, table
 
 MINERS = ("honest", "partial:0.75", "partial:0.5", "partial:0.25", "other", "unmarked", "base", "noise")
@@ -102,63 +102,3 @@ def proof_of_learning_section(results: dict[str, Any]) -> str:
         f"on the same machine {min(cheats):.2f}. Attacks that construct checkpoints are known (Zhang et al. 2022) "
         "and were not tried.\n"
     )
-
-
-def costs_section(results: dict[str, Any]) -> str:
-    rows = []
-    for scheme in SCHEMES:
-        cells = miners(results, scheme=scheme, miner="honest", method="full", model="llama", n=ACTIVATION_MARKS)
-        if not cells:
-            continue
-        training = _mean_cost(cells, "training_s")
-        for what, key, tokens in (
-            ("training", "training_s", mean(cell["trained_tokens"] for cell in cells)),
-            ("planting", "planting_s", None),
-            ("probing (base and returned model)", "probing_s", 2 * mean(cell["tokens"]["probing"] for cell in cells)),
-            ("baseline: loss of all rows", "losses_s", mean(cell["tokens"]["read_for_losses"] for cell in cells)),
-        ):
-            rows.append(
-                [
-                    scheme,
-                    what,
-                    f"{_mean_cost(cells, key):.2f}",
-                    percent(_mean_cost(cells, key) / training, 1),
-                    f"{tokens:,.0f}" if tokens is not None else "-",
-                    str(len(cells)),
-                ]
-            )
-    rows += _coverage_costs(results["coverage"])
-    proofs = [cell["cost"] for name, cell in results["cells"].items() if name.startswith("science/proof-of-learning/")]
-    if proofs:
-        training, verification = (mean(entry[key] for entry in proofs) for key in ("training_s", "verification_s"))
-        rows.append(
-            [
-                "(none)",
-                "baseline: re-execution of 2 epochs",
-                f"{verification:.2f}",
-                percent(verification / training, 1),
-                "-",
-                str(len(proofs)),
-            ]
-        )
-    if not rows:
-        return ""
-    return "Mean of the honest trainings above, on one thread.\n\n" + table(
-        ["scheme", "what", "CPU s", "of the training", "tokens", "tasks"], rows
-    )
-
-
-def _coverage_costs(lines: list[dict[str, Any]]) -> list[list[str]]:
-    """Of 1,000 marked rows: drawing the candidates, once for a dataset; one run of the reference, training included."""
-    rows = []
-    for what, seconds in (
-        ("drawing 1,000 marks", [line["drawing_cpu_s"] for line in lines if line["drawing_cpu_s"]]),
-        ("a calibration run, scoring included", [line["cpu_s"] for line in lines if not line["is_test"]]),
-    ):
-        if seconds:
-            rows.append(["coverage", what, f"{mean(seconds):.2f}", "-", "-", str(len(seconds))])
-    return rows
-
-
-def _mean_cost(cells: list[Cell], key: str) -> float:
-    return float(mean(cell["cost"][key] for cell in cells))

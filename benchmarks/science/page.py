@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ledger import Ledger
-from benchmarks.science import RESULTS, baselines, sections
+from benchmarks.science import RESULTS, baselines, costs, sections
 from benchmarks.science.claims import render_claims
 from benchmarks.science.coverage import coverage_section, coverage_table
 from benchmarks.science.exactness import exactness_section
@@ -27,7 +27,7 @@ SECTIONS = [
     ("Quality", sections.quality_section),
     ("Baseline: loss of the training rows", baselines.loss_section),
     ("Baseline: proof of learning", baselines.proof_of_learning_section),
-    ("Cost of verification", baselines.costs_section),
+    ("Cost of verification", costs.costs_section),
     ("Altered words", sections.altered_section),
 ]
 
