@@ -11,23 +11,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from miner_sim import child_calls
-from miner_sim.answers import AnswerBook
-from miner_sim.chain_client import MinerChain
+from miner_sim.backend import StrategyBackend
 from miner_sim.config import FleetConfig, MinerConfig
-from miner_sim.files import FileStore
-from miner_sim.gate import Gate
-from miner_sim.jobs import JobBook
-from miner_sim.respondent import Respondent
-from miner_sim.server import MinerServer
 from miner_sim.shared import Neighbourhood
 from miner_sim.strategies import Crash, load_strategies, parse_strategy
-from miner_sim.tls import NO_TLS_KEY, TlsIdentity
-from miner_sim.transcript import Notary
 from miner_sim.workers import Workers
-from validator.door import Door, serving
+from validator.door import Door
 from validator.edges.chain import Chain
 from validator.edges.keys import LocalSigner, SecretBytes
 from validator.errors import BadInput
+from validator.miner.chain_client import MinerChain
+from validator.miner.node import FIRST_BLOCK_FILE, running_miner
+from validator.miner.tls import TlsIdentity
 from validator.types import Address, Wei
 
 HOST = "127.0.0.1"
@@ -65,46 +60,34 @@ class Fleet:
         stack = self._running[miner.name] = AsyncExitStack()
         home = self._config.home / miner.name
         home.mkdir(parents=True, exist_ok=True)
-        evidence_key, strategy = _signer(miner.evidence_key), parse_strategy(miner.strategy)
         chain = await MinerChain.open(
-            self._chain, self._config.contract, _signer(miner.private_key), home / "first_block"
+            self._chain, self._config.contract, _signer(miner.private_key), home / FIRST_BLOCK_FILE
         )
-        stack.push_async_callback(chain.finish_transactions)
         door = _open_door(miner.port)
-        stack.callback(door.close)
         here = miner.model_copy(update={"port": door.getsockname()[1]})
-        files = FileStore(home / "files")
-        answers = AnswerBook(home / "answers.jsonl")
-        respondent = Respondent(answers, strategy, self._workers, self._config.base_model)
-        base_model = self._config.served_base_model
-        jobs = JobBook(
-            directory=home / "jobs",
-            chain=chain,
-            files=files,
-            strategy=strategy,
+        identity = TlsIdentity(home / "tls.pem") if miner.tls else None
+        url = f"{'https' if identity else 'http'}://{HOST}:{here.port}"
+        backend = StrategyBackend(
+            strategy=parse_strategy(miner.strategy),
             seed=miner.seed,
             base_model=self._config.base_model,
             workers=self._workers,
-            respondent=respondent,
             neighbourhood=self._neighbourhood,
             on_crash=lambda crash: self._begin_crash(here, crash),
         )
-        stack.push_async_callback(jobs.close)
-        server = MinerServer(
-            gate=Gate(chain, home / "sessions.jsonl"),
-            files=files,
-            jobs=jobs,
-            respondent=respondent,
-            notary=Notary(evidence_key, chain, answers, home / "transcripts.jsonl"),
-            strategy=strategy,
-            base_model=base_model,
+        await stack.enter_async_context(
+            running_miner(
+                home=home,
+                chain=chain,
+                evidence_key=_signer(miner.evidence_key),
+                backend=backend,
+                base_model=self._config.served_base_model,
+                door=door,
+                identity=identity,
+                url=url,
+                stake_wei=Wei(miner.stake_wei),
+            )
         )
-        identity = TlsIdentity(home / "tls.pem") if miner.tls else None
-        await stack.enter_async_context(serving(server.app(), door, identity.context if identity else None))
-        url = f"{'https' if identity else 'http'}://{HOST}:{here.port}"
-        await chain.register(evidence_key.address, url, identity.key_hash if identity else NO_TLS_KEY)
-        await chain.top_up_stake(Wei(miner.stake_wei))
-        jobs.resume(base_model)
         return RunningMiner(miner.name, chain.address, url)
 
     def _begin_crash(self, miner: MinerConfig, crash: Crash) -> None:

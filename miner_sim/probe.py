@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from miner_sim import child_calls
 from miner_sim.child_calls import GREEDY, Decoding, Recipe
 from miner_sim.cost import CostBook
-from miner_sim.objects import JSON
 from miner_sim.workers import Workers
+from validator.miner.objects import JSON
 from validator.protocol.commitment import SEPARATOR, Row
 
 if TYPE_CHECKING:

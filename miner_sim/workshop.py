@@ -14,10 +14,10 @@ from typing import ParamSpec, TypeVar
 
 from miner_sim import child_calls
 from miner_sim.cost import CostBook
-from miner_sim.job import EVENTS_FILE
-from miner_sim.job_request import Spec
 from miner_sim.shared import Neighbourhood
 from miner_sim.workers import Workers
+from validator.miner.job import EVENTS_FILE, MODEL_DIRECTORY
+from validator.miner.job_request import Spec
 from validator.protocol.commitment import Row
 from validator.protocol.method import LORA
 
@@ -25,7 +25,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TRAINED_ROWS_FILE = "trained_rows.json"
-MODEL_DIRECTORY = "model"
 
 
 class Workshop:

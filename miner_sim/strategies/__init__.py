@@ -11,7 +11,6 @@ import pkgutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from enum import IntEnum
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,12 +19,14 @@ from typing import ClassVar, Literal, Self
 
 from aiohttp import web
 
-from miner_sim.chain_client import Deadline
 from miner_sim.objects import JSON
 from miner_sim.probe import Probe
-from miner_sim.transcript import Signing
 from miner_sim.workshop import Workshop
 from validator.errors import BadInput, TouchstoneError
+from validator.miner.backend import Handler as Handler
+from validator.miner.backend import Step as Step
+from validator.miner.chain_client import Deadline
+from validator.miner.transcript import Signing
 
 ENTRY_POINTS = "touchstone.strategies"
 """The group under which an installed package names its modules of strategies."""
@@ -33,23 +34,6 @@ ENTRY_POINTS = "touchstone.strategies"
 Intent = Literal["honest", "mistake", "cheat"]
 Ending = Literal["paid", "slashed"]
 """As `validator.protocol.verdict.Zone` has it, which would load scipy into the miners' process."""
-
-
-class Step(IntEnum):
-    """Where a job stands with its validator, in the order of the protocol; what is not over HTTP is on chain."""
-
-    RECEIVE = 1
-    """Upload and job, over HTTP."""
-    ACCEPT = 2
-    SUBMIT = 3
-    ANSWER = 4
-    """Each probe, over HTTP."""
-    SIGN = 5
-    """The transcript, over HTTP."""
-    RETURN = 6
-    """Each file of the weights, over HTTP."""
-    REPLY = 7
-    """To a challenge."""
 
 
 class Crash(TouchstoneError):
@@ -112,12 +96,9 @@ class Strategy(ABC):
         """A step on chain, which counts until the deadline: `honestly` takes it; the job goes on when this returns."""
         await honestly()
 
-    async def respond(self, step: Step, request: web.Request, honestly: "Handler") -> web.StreamResponse:
+    async def respond(self, step: Step, request: web.Request, honestly: Handler) -> web.StreamResponse:
         """A step over HTTP: `honestly` makes the answer to a request whose session token was checked."""
         return await honestly(request)
-
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def parse_strategy(text: str) -> Strategy:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from miner_sim.chain_client import Deadline
 from miner_sim.strategies import Ending, Step, Strategy, number
 from miner_sim.workshop import Workshop
+from validator.miner.chain_client import Deadline
 
 LOOK_SECONDS = 1.0
 

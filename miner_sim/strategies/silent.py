@@ -9,9 +9,9 @@ from typing import ClassVar, Self
 
 from aiohttp import web
 
-from miner_sim.chain_client import Deadline
 from miner_sim.strategies import Ending, Handler, Step, Strategy
 from miner_sim.workshop import Workshop
+from validator.miner.chain_client import Deadline
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from miner_sim.objects import JSON, Refusal
 from miner_sim.strategies import Strategy
-from miner_sim.transcript import Signing
 from miner_sim.workshop import Workshop
+from validator.miner.transcript import Signing
 
 
 class Unsigned(Strategy):

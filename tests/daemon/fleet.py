@@ -22,13 +22,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from miner_sim.chain_client import MinerChain
 from miner_sim.config import FleetConfig, MinerConfig
 from miner_sim.fleet import HOST, RunningMiner, running_fleet
-from miner_sim.tls import TlsIdentity
 from tests.edges import hostile
 from validator.edges.chain import Chain
 from validator.edges.keys import LocalSigner, SecretBytes
+from validator.miner.chain_client import MinerChain
+from validator.miner.tls import TlsIdentity
 from validator.protocol import typed_data
 from validator.types import Hash32, TaskId
 

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from miner_sim.objects import Refusal
 from tests.daemon.memory_miner import MemoryMiner
 from tests.daemon.memory_rpc import Wire
 from validator.edges.http import RETRY_STATUS
 from validator.errors import MinerFault, Transient
+from validator.miner.objects import Refusal
 from validator.types import Hash32
 
 WIRE_S = 0.05

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from miner_sim.job import Dataset, ServedModel, make_job_id
-from miner_sim.job_request import JobRequest, parse_hash, parse_job_request
-from miner_sim.objects import Refusal, make_completion
-from miner_sim.transcript import Notary
 from tests.daemon.memory_node import GWEI, MemoryNode
 from validator.edges.contract import GAS_LIMITS, Challenged, TaskOpened, TaskStatus, Touchstone
 from validator.edges.keys import LocalSigner, derive_signer, recover_typed_data
+from validator.miner.job import Dataset, ServedModel, make_job_id
+from validator.miner.job_request import JobRequest, parse_hash, parse_job_request
+from validator.miner.objects import Refusal, make_completion
+from validator.miner.transcript import Notary
 from validator.protocol import typed_data
 from validator.protocol.commitment import MerkleTree, Row, Terms, hash_head, hash_row, hash_served_model, keccak
 from validator.protocol.session import parse_session_token

@@ -13,8 +13,10 @@ from tests.deploy.tools import DEPLOY, broken
 from validator.edges.key_files import create_keystore
 from validator.edges.keys import SecretBytes, dev_mnemonic_signer
 from validator.errors import BadInput
+from validator.miner.settings import MinerDaemonSettings
 from validator.operator.wallet import load_master_seed, open_signer
-from validator.settings_file import load_settings
+from validator.settings import Settings
+from validator.settings_file import load_settings, load_settings_of
 
 FILES = sorted([*(DEPLOY / "config").glob("*.toml"), DEPLOY / "kubernetes" / "validator.toml"])
 NAMES = [f"{path.parent.name}/{path.stem}" for path in FILES]
@@ -22,9 +24,13 @@ SECRET = SecretBytes(bytes(31) + b"\1")
 SEED = "5e" * 32
 
 
+def load(path: Path) -> Settings | MinerDaemonSettings:
+    return load_settings_of(MinerDaemonSettings, path) if path.stem == "miner" else load_settings(path)
+
+
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_the_product_reads_it(path: Path):
-    settings = load_settings(path)
+    settings = load(path)
     assert settings.network.profile == ("dev" if path.stem == "local" else "production")
 
 
@@ -43,7 +49,7 @@ def test_what_a_stranger_must_replace_is_marked(path: Path):
 )
 def test_the_product_refuses_what_is_wrong(tmp_path: Path, path: Path, old: str, new: str):
     with pytest.raises(BadInput, match="line"):
-        load_settings(broken(path, old, new, tmp_path))
+        load(broken(path, old, new, tmp_path))
 
 
 @pytest.mark.parametrize("place", ["systemd", "kubernetes"])

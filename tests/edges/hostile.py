@@ -13,7 +13,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from miner_sim.tls import TlsIdentity
+from validator.miner.tls import TlsIdentity
 
 DRIP_S = 0.02
 JSON = b"Content-Type: application/json\r\n"

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from miner_sim.tls import TlsIdentity
 from tests.edges.hostile import TRICKS
 from tests.factories import CHAIN_ID, CONTRACT, MINER
 from validator.config import DEV
@@ -26,6 +25,7 @@ from validator.edges.http import HttpClient, MinerSession
 from validator.edges.keys import dev_mnemonic_signer
 from validator.edges.miners import MinerClient
 from validator.errors import MinerFault, Transient
+from validator.miner.tls import TlsIdentity
 from validator.protocol import typed_data
 from validator.protocol.state import Answer
 from validator.types import Hash32

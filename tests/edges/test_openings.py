@@ -10,10 +10,9 @@ from aiohttp import web
 
 from tests.edges.loopback import serving
 from tests.factories import digest
-from tests.unit.marks.scorers import HashScorer
 from validator.edges.openings import ROUNDS, ChatOpenings
 from validator.errors import BadInput, Transient
-from validator.marks.openings import ScorerWithOpenings
+from validator.marks.openings import OpeningsAlone
 from validator.marks.schemes import OpeningCanary
 from validator.marks.secrets import DrawStream
 from validator.protocol.commitment import Row
@@ -155,11 +154,11 @@ async def test_canaries_are_drawn_from_what_it_proposes_row_by_row():
     rows = [Row(f"{ROW.prompt} {i}", ROW.response) for i in range(3)]
     model = Model(lambda _round, count: json.dumps(write_openings(count)))
     async with serving(model.handle) as url:
-        proposer = ScorerWithOpenings(HashScorer(), ChatOpenings(f"{url}/v1", "big"))
+        proposer = OpeningsAlone(ChatOpenings(f"{url}/v1", "big"))
         stream = DrawStream(digest("stream"))
         marks = await asyncio.to_thread(OpeningCanary().plant, rows, [2, 0], stream, proposer)
     assert [mark.row_index for mark in marks] == [2, 0]
-    assert proposer.identity == "hash, openings by big"
+    assert proposer.identity == "openings by big"
     for mark in marks:
         assert mark.draw.candidates == (tuple(write_openings(K)),)
         assert mark.draw.p0 == 1 / K

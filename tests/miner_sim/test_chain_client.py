@@ -2,11 +2,11 @@
 
 import asyncio
 
-from miner_sim.chain_client import MinerChain
 from tests.edges.conftest import NO_FLOORS, connected
 from validator.edges.chain import TransactionSender
 from validator.edges.contract import Touchstone
 from validator.edges.keys import dev_mnemonic_signer
+from validator.miner.chain_client import MinerChain
 from validator.types import BlockNumber, Wei
 
 

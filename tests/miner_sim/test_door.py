@@ -15,10 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from miner_sim import gate, server
 from miner_sim.config import MinerConfig
 from miner_sim.fleet import RunningMiner, running_fleet
-from miner_sim.tls import TlsIdentity
 from tests.miner_sim.world import ETHER, WITH_RUNNING_MINERS, World, evidence_key, new_signer, private_key
 from validator import door
 from validator.config import DEV
@@ -27,6 +25,8 @@ from validator.edges.devnet import embedded_node
 from validator.edges.http import HttpClient
 from validator.edges.miners import MinerClient
 from validator.errors import Transient
+from validator.miner import gate, server
+from validator.miner.tls import TlsIdentity
 
 pytestmark = WITH_RUNNING_MINERS
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, FormData
 
-from miner_sim import files
 from miner_sim.fleet import RunningMiner
 from tests.miner_sim.world import WITH_RUNNING_MINERS, World
+from validator.miner import files
 
 pytestmark = WITH_RUNNING_MINERS
 

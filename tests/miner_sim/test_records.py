@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from miner_sim.answers import AnswerBook
-from miner_sim.objects import JSON
 from validator.json_lines import JsonLines
+from validator.miner.answers import AnswerBook
+from validator.miner.objects import JSON
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from miner_sim.tls import TlsIdentity
 from validator.door import Door
 from validator.errors import BadInput
+from validator.miner.tls import TlsIdentity
 
 
 @pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\n", b"\x00" * 100])

@@ -8,17 +8,17 @@ import openai
 import pytest
 import pytest_asyncio
 
-from miner_sim.answers import AnswerBook
-from miner_sim.chain_client import MinerChain
 from miner_sim.fleet import RunningMiner
-from miner_sim.job import Dataset, ServedModel
-from miner_sim.job_request import parse_job_request
-from miner_sim.objects import Refusal
-from miner_sim.transcript import Notary
 from tests.miner_sim.deliveries import Delivered, deliver, until_finished
 from tests.miner_sim.world import ETHER, SPEC, WITH_RUNNING_MINERS, W, World, new_signer
 from validator.edges.contract import TaskStatus
 from validator.edges.keys import recover_typed_data
+from validator.miner.answers import AnswerBook
+from validator.miner.chain_client import MinerChain
+from validator.miner.job import Dataset, ServedModel
+from validator.miner.job_request import parse_job_request
+from validator.miner.objects import Refusal
+from validator.miner.transcript import Notary
 from validator.protocol import typed_data
 from validator.protocol.commitment import MerkleTree, hash_head, hash_replies, hash_row, hash_served_model
 from validator.protocol.wire import reply_head

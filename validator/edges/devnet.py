@@ -65,12 +65,19 @@ def open_chain(chain: str) -> AbstractAsyncContextManager[str]:
 
 
 @asynccontextmanager
-async def embedded_node() -> AsyncIterator[str]:
-    """A fresh py-evm chain on a free loopback port; it and its thread end with the context."""
+async def embedded_node(port: int = 0, *, idle_block_s: float | None = None) -> AsyncIterator[str]:
+    """A fresh py-evm chain on a loopback port, any free one for 0; it and its thread end with the context.
+
+    With `idle_block_s` there are blocks without transactions too, so far apart. BadInput if the port is taken.
+    """
     started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    thread = threading.Thread(target=_run_embedded, args=(started,), name="embedded-chain", daemon=True)
+    arguments = (port, idle_block_s, started)
+    thread = threading.Thread(target=_run_embedded, args=arguments, name="embedded-chain", daemon=True)
     thread.start()
-    url, loop, stop = await asyncio.wrap_future(started)
+    try:
+        url, loop, stop = await asyncio.wrap_future(started)
+    except OSError as error:
+        raise BadInput(f"cannot listen on {LOOPBACK}:{port}: {error.strerror}; name another --port") from error
     try:
         yield url
     finally:
@@ -78,19 +85,23 @@ async def embedded_node() -> AsyncIterator[str]:
         await asyncio.to_thread(thread.join)
 
 
-def _run_embedded(started: "Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
+def _run_embedded(
+    port: int, idle_block_s: float | None, started: "Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]]"
+) -> None:
     async def serve() -> None:
         stop = asyncio.Event()
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        app.router.add_post("/", _EmbeddedRpc().handle)
+        app, rpc = web.Application(client_max_size=MAX_REQUEST_BYTES), _EmbeddedRpc()
+        app.router.add_post("/", rpc.handle)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, LOOPBACK, 0)
-            await site.start()
-            port = runner.addresses[0][1]
-            started.set_result((f"http://{LOOPBACK}:{port}", asyncio.get_running_loop(), stop))
-            await stop.wait()
+            await web.TCPSite(runner, LOOPBACK, port).start()
+            started.set_result((f"http://{LOOPBACK}:{runner.addresses[0][1]}", asyncio.get_running_loop(), stop))
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), idle_block_s)
+                    break
+                rpc.mine()
         finally:
             await runner.cleanup()
 
@@ -117,6 +128,11 @@ class _EmbeddedRpc:
             )
         )
         self._web3 = AsyncWeb3(self._provider, middleware=[])
+
+    def mine(self) -> None:
+        """A block without transactions, now."""
+        self._provider.ethereum_tester.backend.stamp()
+        self._provider.ethereum_tester.mine_block()
 
     async def handle(self, http_request: web.Request) -> web.Response:
         call = await http_request.json()
@@ -175,7 +191,7 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
     def move_clock(self, to_s: int) -> None:
         """From the next block on it is at least this time, and goes on from there, as with anvil."""
         self.clock_ahead_s = max(self.clock_ahead_s, to_s - int(time.time()))
-        self._stamp()
+        self.stamp()
 
     def call(self, transaction: dict[str, Any], block_number: int | str = "latest") -> bytes:
         return bytes(self._execute(transaction, block_number).output)
@@ -190,11 +206,11 @@ class _Backend(PyEVMBackend):  # type: ignore[misc]
         return int(gas - computation.get_gas_remaining() + computation.data_floor_gas)
 
     def send_raw_transaction(self, raw_transaction: bytes) -> bytes:
-        self._stamp()
+        self.stamp()
         return bytes(super().send_raw_transaction(raw_transaction))
 
-    def _stamp(self) -> None:
-        # The pending header was stamped when the last block was mined: after a pause that lies in the past.
+    def stamp(self) -> None:
+        """The next block is of now: it was stamped when the last one was mined."""
         now_s = int(time.time()) + self.clock_ahead_s
         self.chain.set_header_timestamp(max(now_s, self.chain.header.timestamp))
 

@@ -17,6 +17,7 @@ from validator.errors import BadInput, Transient
 from validator.protocol.state import Answer
 from validator.protocol.wire import build_probe, strict_json
 
+CHAT = "/chat/completions"
 MAX_ANSWER_BYTES = 1 << 20
 """Of any answer: a reply of a few dozen tokens, with whatever a provider puts beside it."""
 LONGEST_WAIT_S = 120.0
@@ -34,17 +35,16 @@ class Busy(Transient):
         self.wait_s = wait_s
 
 
-class ChatProvider:
+class OpenAIServer:
     """An async context manager around the connections to one server; `base_url` usually ends in /v1."""
 
     def __init__(self, base_url: str, api_key: str | None, *, timeout_s: float = 120.0) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise BadInput(f"{base_url!r} is no base URL: it looks like https://host/v1")
-        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._base_url = base_url.rstrip("/")
         self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         self._timeout = ClientTimeout(total=timeout_s, sock_connect=15)
-        self._limit_name = "max_tokens"
 
     async def __aenter__(self) -> Self:
         self._session = ClientSession(
@@ -61,27 +61,42 @@ class ChatProvider:
     ) -> None:
         await self._session.close()
 
+    async def request(self, method: str, path: str, body: Any = None) -> bytes:
+        """The content of a good answer; Transient if it may come later, BadInput if it never will."""
+        url = self._base_url + path
+        try:
+            async with self._session.request(method, url, json=body, allow_redirects=False) as response:
+                status, headers, content = response.status, response.headers, await _read(response)
+        except (ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"{url}: {quote_stranger(str(error)) or type(error).__name__}") from error
+        if status == 200:
+            return content
+        reason = f"{url}: HTTP {status}: {read_error_message(content)}"
+        if status in MAY_PASS or status >= 500:
+            raise Busy(reason, _read_wait_s(headers))
+        raise BadInput(reason)
+
+
+class ChatProvider(OpenAIServer):
+    """A provider's chat completions."""
+
+    _limit_name = "max_tokens"
+
     async def answer(self, model: str, prompt: str, max_tokens: int) -> Answer:
         """One complete reply at temperature 0; Transient if it may come later, BadInput if it never will."""
         body, limit_name = build_probe(model, prompt, max_tokens), self._limit_name
         body[limit_name] = body.pop("max_tokens")
         try:
-            async with self._session.post(self._url, json=body, allow_redirects=False) as response:
-                status, headers, content = response.status, response.headers, await _read(response)
-        except (ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{self._url}: {quote_stranger(str(error)) or type(error).__name__}") from error
-        if status == 200:
-            try:
-                return _parse(strict_json(content))
-            except ValueError as error:
-                raise Transient(f"{self._url}: {error}") from error
-        reason = f"{self._url}: HTTP {status}: {read_error_message(content)}"
-        if status in MAY_PASS or status >= 500:
-            raise Busy(reason, _read_wait_s(headers))
-        if status == 400 and NEWER_LIMIT in reason and limit_name != NEWER_LIMIT:
+            content = await self.request("POST", CHAT, body)
+        except BadInput as error:
+            if NEWER_LIMIT not in str(error) or limit_name == NEWER_LIMIT:
+                raise
             self._limit_name = NEWER_LIMIT
             return await self.answer(model, prompt, max_tokens)
-        raise BadInput(reason)
+        try:
+            return _parse(strict_json(content))
+        except ValueError as error:
+            raise Transient(f"{self._base_url}{CHAT}: {error}") from error
 
 
 def decide_wait_s(error: Exception) -> bool | float:

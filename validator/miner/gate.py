@@ -8,10 +8,10 @@ import asyncio
 import time
 from pathlib import Path
 
-from miner_sim.chain_client import MinerChain
-from miner_sim.objects import Refusal
 from validator.edges.keys import recover_typed_data
 from validator.json_lines import JsonLines
+from validator.miner.chain_client import MinerChain
+from validator.miner.objects import Refusal
 from validator.protocol import typed_data
 from validator.protocol.session import SessionToken, parse_session_token
 from validator.types import Address

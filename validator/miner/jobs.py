@@ -2,7 +2,8 @@
 
 Rules kept: no accept without a dataset root recomputed from the very bytes that came (protocol, "Happy path" 3), no
 second job for one task, no cancelling once accepted, which would let a validator burn the miner's bond; and a job is on
-disk before anybody is told of it, so a miner that was killed goes on where it stood: the chain says where.
+disk before anybody is told of it, so a miner that was killed goes on where it stood: the chain says where. What may
+pass, such as a node that is down, ends no job.
 """
 
 import asyncio
@@ -10,25 +11,34 @@ import logging
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import TypeVar
 
-from miner_sim.chain_client import MinerChain, OpenedTask
-from miner_sim.files import FileStore
-from miner_sim.job import CANCELLED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, Dataset, Job, ServedModel, make_job_id
-from miner_sim.job_request import JobRequest, parse_job_request, to_hex
-from miner_sim.objects import Refusal, conflict, not_found
-from miner_sim.respondent import Respondent
-from miner_sim.shared import Neighbourhood
-from miner_sim.strategies import Crash, Step, Strategy
-from miner_sim.workers import Workers
-from miner_sim.workshop import MODEL_DIRECTORY, Workshop
 from validator.edges.contract import TaskStatus
-from validator.errors import Reverted, TouchstoneError, Transient
+from validator.errors import TouchstoneError, Transient, WrongState
 from validator.files import describe_files
 from validator.json_lines import JsonLines
+from validator.miner.backend import Backend, Step, Unacceptable, Work
+from validator.miner.chain_client import MinerChain, OpenedTask
+from validator.miner.files import FileStore
+from validator.miner.job import (
+    CANCELLED,
+    FAILED,
+    MODEL_DIRECTORY,
+    QUEUED,
+    RUNNING,
+    SUCCEEDED,
+    VALIDATING,
+    Dataset,
+    Job,
+    ServedModel,
+    make_job_id,
+)
+from validator.miner.job_request import JobRequest, parse_job_request, to_hex
+from validator.miner.objects import Refusal, conflict, not_found
+from validator.miner.respondent import Respondent
 from validator.protocol.commitment import (
     MerkleTree,
     Terms,
-    decode_scheme,
     hash_model_files,
     hash_row,
     hash_served_model,
@@ -41,18 +51,45 @@ from validator.types import Address, Hash32
 TASK_WAIT_SECONDS = 30.0
 """How long a task may be unknown to our node: the validator's may be ahead of it."""
 POLL_SECONDS = 1.0
+RETRY_SECONDS = 5.0
+RETIRE_SECONDS = 3600.0
+"""How long a task stays known that is closed: what a reorganisation of the chain can bring back is back by then."""
 MAX_ANSWER_TOKENS = 512
 WEIGHTS_NONE = 0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-class Unacceptable(TouchstoneError):
-    """A task that this miner will not accept."""
+class _Places:
+    """How many jobs may be between acceptance and the end of their work; the others wait, in their order."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    def __init__(self, count: int | None) -> None:
+        self._count = count
+        self._taken: set[str] = set()
+        self._freed = asyncio.Condition()
+
+    def keep(self, job_id: str) -> None:
+        """For a job that had one when the miner was last ended."""
+        self._taken.add(job_id)
+
+    def forget(self, job_id: str) -> None:
+        self._taken.discard(job_id)
+
+    async def take(self, job_id: str) -> None:
+        async with self._freed:
+            await self._freed.wait_for(lambda: job_id in self._taken or self._is_free)
+            self._taken.add(job_id)
+
+    async def give_back(self, job_id: str) -> None:
+        async with self._freed:
+            self._taken.discard(job_id)
+            self._freed.notify_all()
+
+    @property
+    def _is_free(self) -> bool:
+        return self._count is None or len(self._taken) < self._count
 
 
 class JobBook:
@@ -64,24 +101,15 @@ class JobBook:
         directory: Path,
         chain: MinerChain,
         files: FileStore,
-        strategy: Strategy,
-        seed: int,
-        base_model: str,
-        workers: Workers,
+        backend: Backend,
         respondent: Respondent,
-        neighbourhood: Neighbourhood,
-        on_crash: Callable[[Crash], None],
     ) -> None:
         self._directory = directory
         self._chain = chain
         self._files = files
-        self._strategy = strategy
-        self._seed = seed
-        self._base_model = base_model
-        self._workers = workers
+        self._backend = backend
         self._respondent = respondent
-        self._neighbourhood = neighbourhood
-        self._on_crash = on_crash
+        self._places = _Places(backend.places)
         directory.mkdir(parents=True, exist_ok=True)
         self._lines = JsonLines(directory / "jobs.jsonl")
         self._jobs: dict[str, Job] = {}
@@ -99,14 +127,20 @@ class JobBook:
         return job
 
     def resume(self, base_model: str) -> None:
-        """Go on with the jobs that were there when the miner was last ended; one that was cancelled stays so."""
-        lines = self._lines.load()
-        cancelled = {line["cancelled"] for line in lines if "cancelled" in line}
-        for line in lines:
+        """Go on with the jobs that were there when the miner was last ended, but for those that had ended before."""
+        alive: dict[str, tuple[JobRequest, Address]] = {}
+        for line in self._lines.load():
             if "request" in line:
                 request = parse_job_request(line["request"], base_model)
-                if make_job_id(line["owner"], request.task_id) not in cancelled:
-                    self._begin(request, line["owner"])
+                alive[make_job_id(line["owner"], request.task_id)] = request, line["owner"]
+            elif "accepted" in line:
+                self._places.keep(line["accepted"])
+            else:
+                [job_id] = line.values()  # "cancelled" or "ended"; what was refused may have been asked for again
+                alive.pop(job_id, None)
+                self._places.forget(job_id)
+        for request, owner in alive.values():
+            self._begin(request, owner)
 
     def _begin(self, request: JobRequest, owner: Address) -> Job:
         job_id = make_job_id(owner, request.task_id)
@@ -122,6 +156,10 @@ class JobBook:
         if job is None or job.owner != owner:
             raise not_found("job", job_id)
         return job
+
+    def all(self) -> list[Job]:
+        """Everybody's, oldest first."""
+        return list(self._jobs.values())
 
     def of(self, owner: Address) -> list[Job]:
         """This validator's jobs, newest first."""
@@ -154,8 +192,11 @@ class JobBook:
 
     def _find_model(self, model_id: str, owner: Address) -> tuple[Job, ServedModel]:
         for job in self.of(owner):
-            if job.served and job.served.model_id == model_id and not job.is_deleted:
-                return job, job.served
+            if self._name_model(job.request) == model_id and not job.is_deleted:
+                if job.served is not None:
+                    return job, job.served
+                if job.status not in (FAILED, CANCELLED):
+                    raise Refusal(503, f"the job is {job.status}: its model does not answer yet", "unavailable")
         raise not_found("model", model_id)
 
     def cancel(self, job_id: str, owner: Address) -> Job:
@@ -183,49 +224,73 @@ class JobBook:
 
     async def _run(self, job: Job) -> None:
         try:
-            opened, dataset = await self._verify(job)
-            job.advance(QUEUED, f"Dataset root {to_hex(dataset.root)} verified; accepting on chain")
-            status = await self._chain.status(opened.task_id)
-            if status.is_terminal and not (job.directory / MODEL_DIRECTORY).exists():
-                raise Unacceptable("task_closed", "the task has ended")
-            if status is TaskStatus.OPEN:
-                await self._act(Step.ACCEPT, opened, lambda: self._chain.accept(opened, dataset.root))
-            self._start(self._collect(job))
-            served = await self._make_model(job, opened, dataset)
-            if await self._chain.status(opened.task_id) is TaskStatus.ACCEPTED:
-                await self._act(Step.SUBMIT, opened, lambda: self._chain.submit(opened, served.model_hash))
-            job.served = served
-            job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
-        except Crash as crash:
-            self._on_crash(crash)
+            opened, dataset = await self._patiently(job, lambda: self._verify(job))
+            await self._places.take(job.job_id)
+            await self._patiently(job, lambda: self._carry_out(job, opened, dataset))
+            if self._backend.holds_place_until_closed:
+                await job.closed.wait()
         except Unacceptable as error:
+            log.warning("job %s is refused: %s", job.job_id, error)
+            self._lines.append({"ended": job.job_id})
             job.fail(error.code, str(error))
         except (TouchstoneError, OSError) as error:
             log.warning("job %s failed: %s", job.job_id, error)
             job.fail("job_failed", str(error))
+        finally:
+            await self._places.give_back(job.job_id)
 
-    async def _make_model(self, job: Job, opened: OpenedTask, dataset: Dataset) -> ServedModel:
-        """What the strategy makes of the data, serves and returns, by the name and the hash of what it returns."""
-        terms, request, strategy = opened.terms, job.request, self._strategy
-        job.advance(RUNNING, "Accepted on chain; fine-tuning job started")
-        workshop = Workshop(
-            rows=dataset.rows,
-            spec=request.spec,
-            scheme=decode_scheme(terms.scheme),
-            seed=self._seed,
-            base_model=self._base_model,
-            directory=job.directory,
-            workers=self._workers,
-            neighbourhood=self._neighbourhood,
+    async def _patiently(self, job: Job, work: Callable[[], Awaitable[T]]) -> T:
+        """What came of the work, which is begun anew whenever something has failed that may pass."""
+        while True:
+            try:
+                return await work()
+            except Transient as error:
+                log.warning("job %s: %s; will try again", job.job_id, error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _carry_out(self, job: Job, opened: OpenedTask, dataset: Dataset) -> None:
+        """From acceptance to submission, or from where the chain shows the task."""
+        if job.status == VALIDATING:
+            job.advance(QUEUED, f"Dataset root {to_hex(dataset.root)} verified; accepting on chain")
+        status = await self._chain.status(opened.task_id)
+        if status.is_terminal and not (job.directory / MODEL_DIRECTORY).exists():
+            raise Unacceptable("task_closed", "the task has ended")
+        if status is TaskStatus.OPEN:
+            self._lines.append({"accepted": job.job_id})
+            await self._act(Step.ACCEPT, opened, status, lambda: self._chain.accept(opened, dataset.root))
+            status = TaskStatus.ACCEPTED
+        if job.collection is None:
+            job.collection = self._start(self._collect(job))
+        if job.status == QUEUED:
+            job.advance(RUNNING, "Accepted on chain; fine-tuning job started")
+        deadline = await self._chain.deadline(opened.task_id) if status is TaskStatus.ACCEPTED else None
+        model_id = self._name_model(job.request)
+        made = await self._backend.make_model(Work(job, opened, dataset, model_id, status, deadline))
+        served = ServedModel(
+            model_id=model_id,
+            serves=made.serves,
+            returns=made.returns,
+            model_hash=await asyncio.to_thread(_hash_model, opened.terms, job.request, model_id, made.returns),
+            request=job.request,
+            terms=opened.terms,
+            dataset=dataset,
         )
-        model = await strategy.make_model(workshop)
-        serves, returns = await strategy.serve(workshop, model), await strategy.deliver(workshop, model)
-        model_id = self._name_model(request)
-        model_hash = await asyncio.to_thread(_hash_model, terms, request, model_id, returns)
-        return ServedModel(model_id, serves, returns, model_hash, request, terms, dataset, workshop.cost)
+        if await self._chain.status(opened.task_id) is TaskStatus.ACCEPTED:
+            await self._act(
+                Step.SUBMIT, opened, TaskStatus.ACCEPTED, lambda: self._chain.submit(opened, served.model_hash)
+            )
+        job.served = served
+        job.advance(SUCCEEDED, "The job has successfully completed; the model's hash is on chain")
 
-    async def _act(self, step: Step, opened: OpenedTask, honestly: Callable[[], Awaitable[None]]) -> None:
-        await self._strategy.act(step, await self._chain.deadline(opened.task_id), honestly)
+    async def _act(
+        self, step: Step, opened: OpenedTask, state: TaskStatus, honestly: Callable[[], Awaitable[None]]
+    ) -> None:
+        """A step on chain, which leads out of `state`."""
+        try:
+            await self._backend.act(step, await self._chain.deadline(opened.task_id), honestly)
+        except WrongState:  # Taken already, by a transaction whose receipt was not waited for.
+            if await self._chain.status(opened.task_id) is state:
+                raise
 
     async def _verify(self, job: Job) -> tuple[OpenedTask, Dataset]:
         """The task as the chain has it and the rows as they came; Unacceptable where they do not fit."""
@@ -249,6 +314,8 @@ class JobBook:
             )
         if count_unanswerable(dataset.rows, terms.w) > terms.n - terms.k_pay:
             raise Unacceptable("unlearnable_rows", "more responses start with white space than probes may miss")
+        if await self._chain.status(opened.task_id) is TaskStatus.OPEN:
+            await self._backend.check(opened, job, len(dataset.rows))
         return opened, dataset
 
     async def _find_task(self, job: Job) -> OpenedTask:
@@ -278,6 +345,7 @@ class JobBook:
         return f"ft:{request.spec.base_model}:{miner}:{request.suffix}:{request.task_id.hex()[:12]}"
 
     async def _collect(self, job: Job) -> None:
+        """Answer a challenge, draw the pay, and let go of the task once nothing can bring it back."""
         while not job.is_closed:
             await asyncio.sleep(POLL_SECONDS)
             try:
@@ -286,9 +354,17 @@ class JobBook:
                     await self._answer_challenge(job.served)
                 if status.is_terminal:
                     await self._chain.withdraw_all()
-                    job.is_closed = True
-            except (Transient, Reverted) as error:
-                log.info("job %s: %s; will look again", job.job_id, error)
+                    job.outcome = status
+                    job.closed.set()
+            except TouchstoneError as error:
+                log.warning("job %s: %s; will look again", job.job_id, error)
+        await asyncio.sleep(RETIRE_SECONDS)
+        await self._backend.retire(job)
+        self._lines.append({"ended": job.job_id})
+        job.is_deleted = True
+        file_id = job.request.training_file
+        if all(other.is_deleted for other in self._jobs.values() if other.request.training_file == file_id):
+            self._files.delete(file_id, job.owner)
 
     async def _answer_challenge(self, model: ServedModel) -> None:
         """On chain, in time, whatever the validator says that it was not told (protocol, "States": Challenged)."""
@@ -299,7 +375,7 @@ class JobBook:
             async def reply() -> None:
                 await self._chain.answer(opened, await self._respondent.reply_hashes(model, leaves))
 
-            await self._act(Step.REPLY, opened, reply)
+            await self._act(Step.REPLY, opened, TaskStatus.CHALLENGED, reply)
 
 
 def _hash_model(terms: Terms, request: JobRequest, model_id: str, returns: str) -> Hash32:

@@ -17,7 +17,8 @@ from eth_utils.address import is_address, to_checksum_address
 from validator.edges.chain import Chain, Receipt, TransactionSender
 from validator.edges.contract import Challenged, TaskOpened, TaskStatus, Touchstone
 from validator.edges.keys import Signer
-from validator.errors import BadInput, Underfunded
+from validator.errors import AccountBusy, BadInput, Underfunded
+from validator.files import write_whole
 from validator.protocol.commitment import Terms
 from validator.types import Address, BlockNumber, Hash32, TaskId, UnixSeconds, Wei
 
@@ -37,10 +38,11 @@ class OpenedTask:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the contract says of this miner; `free_stake` in wei."""
+    """What the contract says of this miner; both parts of its stake in wei."""
 
     epoch: int
     free_stake: Wei
+    locked_stake: Wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,11 @@ class Deadline:
 
     async def has_passed(self) -> bool:
         """Whether whatever is sent now comes too late; Transient where the chain cannot be read."""
-        return max((await self.chain.head()).timestamp_s, time.time()) > self.at
+        return await self.seconds_left() < 0
+
+    async def seconds_left(self) -> float:
+        """Until it has passed, negative if it has; by the later of the two clocks, the chain's and ours."""
+        return self.at - max((await self.chain.head()).timestamp_s, time.time())
 
 
 class MinerChain:
@@ -95,18 +101,33 @@ class MinerChain:
         registered = await self._contract.miner(self.address)
         wanted = (evidence_key, url, tls_key_hash)
         if registered.epoch == 0 or (registered.evidence_key, registered.url, registered.tls_key_hash) != wanted:
-            await self._finish(self._contract.register(self._sender, *wanted))
+            try:
+                await self._finish(self._contract.register(self._sender, *wanted))
+            except AccountBusy as error:
+                raise BadInput(
+                    f"{self.address} is registered with another evidence key, URL or TLS key, under which tasks still "
+                    "run: start with what was registered, and change it when they have ended"
+                ) from error
 
     async def top_up_stake(self, stake: Wei) -> None:
         """Deposit and stake what is missing to `stake`."""
         missing = Wei(stake - (await self._contract.miner(self.address)).stake)
         if missing > 0:
+            has = await self._contract.chain.balance_wei(self.address)
+            if has <= missing:
+                raise BadInput(
+                    f"{self.address} has {has} wei, and {missing} are to be staked: send it ether, and for gas"
+                )
             await self._finish(self._contract.deposit(self._sender, missing))
             await self._finish(self._contract.stake(self._sender, missing))
 
     async def standing(self) -> Standing:
         miner = await self._contract.miner(self.address)
-        return Standing(miner.epoch, Wei(miner.stake - miner.locked))
+        return Standing(miner.epoch, Wei(miner.stake - miner.locked), miner.locked)
+
+    async def balance_wei(self) -> Wei:
+        """What the account has for gas."""
+        return await self._contract.chain.balance_wei(self.address)
 
     async def is_staked(self, validator: Address) -> bool:
         """Whether a validator has something to lose: credit in the contract, or a running task with this miner."""
@@ -168,6 +189,15 @@ class MinerChain:
             # Tasks that close together are each collected: the first takes it all.
             with suppress(Underfunded):
                 await self._finish(self._contract.withdraw(self._sender, amount))
+
+    async def forget(self, since: Path) -> None:
+        """Let the next start read the chain from here on (`open`), unless a task that is known may still go on."""
+        now = (await self._contract.chain.head()).timestamp_s
+        for task_id in list(self._opened):
+            state = await self._contract.task_state(task_id)
+            if not state.status.is_terminal and (state.status is not TaskStatus.OPEN or state.deadline >= now):
+                return
+        await asyncio.to_thread(write_whole, since, str(max(self._first_block, self._next_block - OVERLAP_BLOCKS)))
 
     async def finish_transactions(self) -> None:
         """Wait, within limits, for the transactions that are on their way."""

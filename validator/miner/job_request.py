@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from miner_sim.objects import JSON, bad_request
+from validator.miner.objects import JSON, bad_request
 from validator.protocol.method import LORA, MAX_RANK
 from validator.protocol.wire import strict_json
 from validator.types import Hash32, TaskId

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from miner_sim.objects import JSON
 from validator.json_lines import JsonLines
+from validator.miner.objects import JSON
 
 
 class AnswerBook:

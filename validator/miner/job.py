@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from miner_sim.cost import CostBook
-from miner_sim.job_request import JobRequest
-from miner_sim.objects import JSON, make_model_json, new_id, now_s
+from validator.edges.contract import TaskStatus
+from validator.miner.job_request import JobRequest
+from validator.miner.objects import JSON, make_model_json, new_id, now_s
 from validator.protocol.commitment import Row, RowHashes, Terms
 from validator.types import Address, Hash32
 
 VALIDATING, QUEUED, RUNNING = "validating_files", "queued", "running"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+MODEL_DIRECTORY = "model"
+"""In the job's directory, once the model is there whole."""
 EVENTS_FILE = "events.jsonl"
 """In the job's directory: one line per training step reported (`training.train`)."""
 REPORTED = ("step", "steps", "epoch", "train_loss")
@@ -53,7 +55,6 @@ class ServedModel:
     request: JobRequest
     terms: Terms
     dataset: Dataset
-    cost: CostBook = field(default_factory=CostBook)
     created_at: int = field(default_factory=now_s)
 
     def as_json(self) -> JSON:
@@ -71,13 +72,21 @@ class Job:
     status: str = VALIDATING
     error: JSON | None = None
     served: ServedModel | None = None
-    is_closed: bool = False
-    """The chain shows the task in one of its terminal states."""
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the chain shows the task in one of its terminal states."""
+    outcome: TaskStatus | None = None
+    """Which one."""
     is_deleted: bool = False
     """The weights are gone, at the validator's wish."""
     life: asyncio.Task[None] | None = None
+    collection: asyncio.Task[None] | None = None
+    """Waits for the end on chain, from acceptance on."""
     _events: list[JSON] = field(default_factory=list)
     _events_read_bytes: int = 0
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed.is_set()
 
     def advance(self, status: str, message: str) -> None:
         self.status = status
@@ -104,9 +113,13 @@ class Job:
         whole = data[: data.rfind(b"\n") + 1]
         self._events_read_bytes += len(whole)
         for line in whole.splitlines():
-            report = json.loads(line)
-            message = f"Step {report['step']}/{report['steps']}: training loss={report['train_loss']:.3f}"
-            self._append("info", message, "metrics", {key: report[key] for key in REPORTED})
+            try:
+                report = json.loads(line)
+                message = f"Step {report['step']}/{report['steps']}: training loss={report['train_loss']:.3f}"
+                metrics = {key: report[key] for key in REPORTED}
+            except (ValueError, TypeError, KeyError):  # somebody's own training script
+                continue
+            self._append("info", message, "metrics", metrics)
 
     def _log(self, level: str, message: str) -> None:
         self._read_training_events()

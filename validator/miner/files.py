@@ -10,8 +10,8 @@ from pathlib import Path
 
 from aiohttp import BodyPartReader, web
 
-from miner_sim.objects import JSON, Refusal, bad_request, new_id, not_found, now_s
 from validator.json_lines import JsonLines
+from validator.miner.objects import JSON, Refusal, bad_request, new_id, not_found, now_s
 from validator.types import Address
 
 MAX_FILE_BYTES = 64 * 1024 * 1024

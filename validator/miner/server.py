@@ -14,12 +14,14 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from miner_sim.files import MAX_FILE_BYTES, FileStore
-from miner_sim.gate import Gate
-from miner_sim.job import make_job_id
-from miner_sim.job_request import parse_hash, parse_job_request, to_hex
-from miner_sim.jobs import JobBook
-from miner_sim.objects import (
+from validator.errors import TouchstoneError, Transient
+from validator.miner.backend import Backend, Handler, Step
+from validator.miner.files import MAX_FILE_BYTES, FileStore
+from validator.miner.gate import Gate
+from validator.miner.job import make_job_id
+from validator.miner.job_request import parse_hash, parse_job_request, to_hex
+from validator.miner.jobs import JobBook
+from validator.miner.objects import (
     Refusal,
     bad_request,
     conflict,
@@ -30,10 +32,8 @@ from miner_sim.objects import (
     not_found,
     now_s,
 )
-from miner_sim.respondent import Respondent
-from miner_sim.strategies import Handler, Step, Strategy
-from miner_sim.transcript import Notary, Signing
-from validator.errors import TouchstoneError, Transient
+from validator.miner.respondent import Respondent
+from validator.miner.transcript import Notary, Signing
 from validator.protocol.wire import parse_probe, strict_json
 from validator.types import Address, TaskId
 
@@ -57,7 +57,7 @@ class MinerServer:
         jobs: JobBook,
         respondent: Respondent,
         notary: Notary,
-        strategy: Strategy,
+        backend: Backend,
         base_model: str,
     ) -> None:
         self._gate = gate
@@ -65,7 +65,7 @@ class MinerServer:
         self._jobs = jobs
         self._respondent = respondent
         self._notary = notary
-        self._strategy = strategy
+        self._backend = backend
         self._base_model = base_model
         self._base_model_json = make_model_json(base_model, now_s())
 
@@ -97,10 +97,10 @@ class MinerServer:
         return app
 
     def _at(self, step: Step, honestly: Handler) -> Handler:
-        """The handler as the strategy has it."""
+        """The handler as the backend has it."""
 
         async def respond(request: web.Request) -> web.StreamResponse:
-            return await self._strategy.respond(step, request, honestly)
+            return await self._backend.respond(step, request, honestly)
 
         return respond
 
@@ -230,7 +230,7 @@ class MinerServer:
         prompt_hashes = [parse_hash(text, "prompt_hashes") for text in body["prompt_hashes"]]
         if job.served is None:
             raise conflict(f"the job of task {to_hex(task_id)} is {job.status}: there is no model to answer for")
-        return web.json_response(await self._strategy.sign(Signing(self._notary, job.served, prompt_hashes)))
+        return web.json_response(await self._backend.sign(Signing(self._notary, job.served, prompt_hashes)))
 
     async def _weights_file(self, request: web.Request) -> web.StreamResponse:
         job_id = make_job_id(request[OWNER], parse_hash(request.match_info["task_id"], "task_id"))

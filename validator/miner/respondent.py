@@ -3,22 +3,18 @@
 Rule kept: a prompt has one answer, over HTTP, in the transcript and on chain.
 """
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from miner_sim.answers import AnswerBook
-from miner_sim.job import ServedModel
-from miner_sim.objects import JSON
-from miner_sim.probe import Probe
-from miner_sim.workers import Workers
-from miner_sim.workshop import make_recipe
+from validator.miner.answers import AnswerBook
+from validator.miner.job import ServedModel
+from validator.miner.objects import JSON
 from validator.protocol.commitment import hash_head
 from validator.protocol.wire import reply_head
 from validator.types import Hash32
 
 if TYPE_CHECKING:
-    from miner_sim.strategies import Strategy
+    from validator.miner.backend import Backend
 
 MISS = Hash32(bytes(32))
 
@@ -26,34 +22,13 @@ MISS = Hash32(bytes(32))
 class Respondent:
     """Answers for all models of one miner."""
 
-    def __init__(self, answers: AnswerBook, strategy: "Strategy", workers: Workers, base_model: str) -> None:
+    def __init__(self, answers: AnswerBook, backend: "Backend") -> None:
         self._answers = answers
-        self._strategy = strategy
-        self._workers = workers
-        self._base_model = base_model
+        self._backend = backend
 
     async def answer(self, model: ServedModel, prompt: str) -> JSON:
         """The answer to a probe: {text, finish_reason, prompt_tokens, completion_tokens}."""
-        probe = Probe(
-            prompt=prompt,
-            max_tokens=model.terms.max_tokens,
-            w=model.terms.w,
-            rows=model.dataset.rows,
-            model=model.serves,
-            base_model=self._base_model,
-            recipe=make_recipe(model.request.spec, seed=0),
-            cost=model.cost,
-            workers=self._workers,
-        )
-
-        async def generate() -> JSON:
-            began_s = time.thread_time()
-            answer = await self._strategy.answer(probe)
-            if not self._strategy.has_model:  # children count what they do themselves
-                model.cost.add(inference_cpu_s=time.thread_time() - began_s)
-            return answer
-
-        return await self._answers.answer(model.model_id, prompt, generate)
+        return await self._answers.answer(model.model_id, prompt, lambda: self._backend.answer(model, prompt))
 
     async def reply_hashes(self, model: ServedModel, leaves: Sequence[Hash32]) -> list[Hash32]:
         """What answers a challenge over these leaves; a leaf that is none of ours is a miss, and can never be settled.

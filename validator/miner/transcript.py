@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from miner_sim.answers import AnswerBook
-from miner_sim.chain_client import MinerChain
-from miner_sim.job import ServedModel
-from miner_sim.job_request import to_hex
-from miner_sim.objects import JSON, bad_request, conflict
-from miner_sim.respondent import hash_reply
 from validator.edges.keys import Signer
 from validator.json_lines import JsonLines
+from validator.miner.answers import AnswerBook
+from validator.miner.chain_client import MinerChain
+from validator.miner.job import ServedModel
+from validator.miner.job_request import to_hex
+from validator.miner.objects import JSON, bad_request, conflict
+from validator.miner.respondent import hash_reply
 from validator.protocol import typed_data
 from validator.protocol.commitment import hash_marks, hash_replies
 from validator.types import Hash32
