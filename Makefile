@@ -8,7 +8,7 @@ CHECKERS := .cache/deploy/.fetched
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench science lint types anvil browser checkers contracts clean
+.PHONY: help demo test soak bench science lint types site anvil browser checkers contracts clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ lint: $(VENV)/.dev  ## Style
 
 types: $(VENV)/.dev  ## Types
 	$(BIN)/mypy
+
+site: $(VENV)/.dev  ## These pages as a site, in .cache/site; a broken link fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 anvil: $(ANVIL)  ## A real node for `--chain anvil`, and cast, for tests (needs Node.js)
 

@@ -192,6 +192,7 @@ MAY_USE = {
     "validator.edges.miners": {"validator.edges.http", "validator.edges.keys"},
     "validator.edges.openai_server": {"validator.edges.http"},
     "validator.edges.openai_chat": {"validator.edges.http"},
+    "validator.edges.model_server": {"validator.edges.openai_chat"},
     "validator.edges.openings": {"validator.edges.openai_chat"},
     "validator.edges.nodes": {"validator.edges.rpc_node"},
     "validator.edges.nonce_journal": {"validator.edges.chain"},
@@ -268,17 +269,53 @@ def test_only_http_uses_aiohttps_client():
                 assert {alias.name for alias in node.names} <= harmless, name
 
 
+MINERS_OWN_MACHINE = [
+    f"validator.miner.{module}"
+    for module in (
+        "check",
+        "cli",
+        "command",
+        "daemon",
+        "hook_backend",
+        "init",
+        "serving",
+        "settings",
+        "telemetry",
+        "training",
+    )
+]
+"""What `touchstone miner run` has beyond a simulated miner: configuration, health, its own trainer and model server."""
+
+
+@pytest.mark.parametrize("name", modules_under("validator.miner"))
+def test_a_miner_knows_no_validator_from_within(name):
+    """The protocol, the chain and its own keys; no marks, no plan, no journal."""
+    edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
+    shared = [f"validator.{module}" for module in ("door", "files", "json_lines")]
+    allowed = ["validator.miner", "validator.protocol", *shared, *edges, *FOUNDATION]
+    if name in MINERS_OWN_MACHINE:
+        people = ("amounts", "config", "health", "logs", "settings", "settings_file", "telemetry", "terminal", "web")
+        allowed += [f"validator.{module}" for module in people]
+        allowed += ["validator.edges.key_files", "validator.edges.model_server"]
+        allowed += [f"validator.operator.{module}" for module in ("check", "init", "wallet")]
+        allowed += ["validator.weights.header", "validator.weights.lora"]
+    else:
+        assert not ours(name) & set(MINERS_OWN_MACHINE)
+    assert strangers(name, *allowed) == set()
+
+
 @pytest.mark.parametrize("name", modules_under("miner_sim"))
 def test_miners_share_only_what_holds_no_secret_of_a_validator(name):
     edges = [f"validator.edges.{edge}" for edge in ("chain", "contract", "keys")]
     shared = tuple(
         f"validator.{name}"
-        for name in ("child_processes", "door", "files", "json_lines", "language_model", "training", "stealth")
+        for name in ("child_processes", "door", "files", "language_model", "miner", "training", "stealth")
     )
     allowed = ["miner_sim", "validator.protocol", *shared, *edges, *FOUNDATION]
     if name == "miner_sim.detection":  # a thief has the program, and so what marks are drawn with, but for the draws
         allowed += ["validator.marks.schemes", "validator.marks.sampler", "validator.edges.generator"]
     assert strangers(name, *allowed) == set()
+    assert not ours(name) & set(MINERS_OWN_MACHINE)
 
 
 @pytest.mark.parametrize("name", modules_under("validator"))
@@ -355,7 +392,8 @@ LAYERS = [
     ("validator.driver",),
     ("validator.miner_directory", "validator.lost_events", "validator.history"),
     ("validator.executor", "validator.watcher"),
-    tuple(f"validator.operator.{part}" for part in ("check", "costs", "directory", "wallet")),
+    tuple(f"validator.operator.{part}" for part in ("check", "costs", "directory", "init", "wallet")),
+    ("validator.miner",),
     ("validator.app",),
     ("validator.daemon",),
     ("validator.simulation", "validator.deployment", "validator.design", "validator.verification"),

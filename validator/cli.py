@@ -13,8 +13,10 @@ import typer
 
 from validator.audit.cli import audit, bundle_app
 from validator.customer.cli import task_app
+from validator.deployment.cli import devnet_app
 from validator.design.cli import plan
 from validator.errors import BadInput, ChainUnreachable, TouchstoneError
+from validator.miner.cli import miner_app
 from validator.operator.cli import validator_app
 from validator.terminal import interruptible, needing_packages
 from validator.tournament.cli import tournament_app
@@ -28,7 +30,9 @@ app = typer.Typer(
 )
 contract_app = typer.Typer(help="Deploy the contract, or look at one that is deployed.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
+app.add_typer(devnet_app, name="devnet")
 app.add_typer(validator_app, name="validator")
+app.add_typer(miner_app, name="miner")
 app.add_typer(task_app, name="task")
 app.add_typer(tournament_app, name="tournament")
 app.add_typer(bundle_app, name="bundle")

@@ -25,8 +25,8 @@
     ├── Cancelled      we took our own transaction back: its deadline has passed
     └── IllegalEvent   our own bug: the state machine was told something impossible
 
-Foreign exceptions are translated where they enter, in `validator/edges/` and `miner_sim/`; which refusal of the
-contract is which class stands in `validator/edges/refusals.py`.
+Foreign exceptions are translated where they enter, in `validator/edges/`, `validator/miner/` and `miner_sim/`; which
+refusal of the contract is which class stands in `validator/edges/refusals.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,10 +2,12 @@
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from validator.errors import BadInput, DiskFull, Fatal, TouchstoneError, Transient
@@ -57,6 +59,23 @@ def create_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
         raise file_error("write", path, error) from error
     finally:
         new.unlink()
+
+
+@contextmanager
+def locked(lock: Path, refusal: str) -> Iterator[None]:
+    """Alone among all processes that use this lock file; BadInput with the refusal if another has it."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise file_error("use", lock, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(refusal) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def describe_files(directory: Path, names: Sequence[str]) -> tuple[ModelFile, ...]:

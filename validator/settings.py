@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from eth_utils.address import is_address, to_checksum_address
@@ -79,13 +79,16 @@ def _check_model(text: str) -> str:
 Integer = Annotated[int, BeforeValidator(_no_bool)]
 AddressText = Annotated[Address, AfterValidator(_parse_address)]
 HttpUrl = Annotated[SecretUrl, AfterValidator(_check_http_url)]
+ListenText = Annotated[str, AfterValidator(_check_listen)]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a configuration."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class NetworkSettings(_Table):
+class NetworkSettings(Table):
     """The chain, and the contract on it."""
 
     profile: Literal["production", "dev"] = Field(
@@ -102,8 +105,11 @@ class NetworkSettings(_Table):
     first_block: Integer = Field(ge=0, le=MAX_BLOCK, description="The block of the contract's deployment.")
 
 
-class KeySettings(_Table):
+class SignerSettings(Table):
     """The key that signs. Exactly one of keystore, key_file and remote_signer; passwords and keys are never in here."""
+
+    table: ClassVar[str] = "keys"
+    """What a configuration calls it."""
 
     keystore: Path | None = Field(
         default=None, description="A Web3 Secret Storage (V3) file, or a directory that holds one."
@@ -119,6 +125,26 @@ class KeySettings(_Table):
         default=None, description="A program that holds the key: Web3Signer, clef, or a node with eth_signTypedData_v4."
     )
     address: AddressText | None = Field(default=None, description="The key's address; needed with remote_signer.")
+
+    @model_validator(mode="after")
+    def _check_one_key(self) -> Self:
+        given = [name for name in ("keystore", "key_file", "remote_signer") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none"
+            raise wrong(self.table, f"exactly one of keystore, key_file and remote_signer is needed, not {found}")
+        passwords = [name for name in ("password_file", "password_credential") if getattr(self, name) is not None]
+        if given == ["keystore"] and len(passwords) != 1:
+            raise wrong(f"{self.table}.keystore", "a keystore needs password_file or password_credential, one of them")
+        if given != ["keystore"] and passwords:
+            raise wrong(f"{self.table}.{passwords[0]}", "a password is for a keystore, and there is none")
+        if self.remote_signer is not None and self.address is None:
+            raise wrong(f"{self.table}.remote_signer", "a remote signer needs the address of its key under address")
+        return self
+
+
+class KeySettings(SignerSettings):
+    """The key that signs. Exactly one of keystore, key_file and remote_signer; passwords and keys are never in here."""
+
     master_seed_file: Path = Field(
         description="64 hex digits, mode 0600: the secrets of all tasks are derived from it. Lost, open tasks are lost."
     )
@@ -128,23 +154,8 @@ class KeySettings(_Table):
         "another machine: whoever takes the key above can then take no more than is at work.",
     )
 
-    @model_validator(mode="after")
-    def _check_one_key(self) -> Self:
-        given = [name for name in ("keystore", "key_file", "remote_signer") if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) if given else "none"
-            raise wrong("keys", f"exactly one of keystore, key_file and remote_signer is needed, not {found}")
-        passwords = [name for name in ("password_file", "password_credential") if getattr(self, name) is not None]
-        if given == ["keystore"] and len(passwords) != 1:
-            raise wrong("keys.keystore", "a keystore needs password_file or password_credential, one of them")
-        if given != ["keystore"] and passwords:
-            raise wrong(f"keys.{passwords[0]}", "a password is for a keystore, and there is none")
-        if self.remote_signer is not None and self.address is None:
-            raise wrong("keys.remote_signer", "a remote signer needs the address of its key under address")
-        return self
 
-
-class StateSettings(_Table):
+class StateSettings(Table):
     """What the daemon keeps. A copy of an old state must never run (`touchstone validator backup`)."""
 
     directory: Path = Field(description="On a local disk; of this user alone, mode 0700.")
@@ -162,11 +173,13 @@ class StateSettings(_Table):
         return place if "://" in place else self.directory / place
 
 
-class GeneratorSettings(_Table):
+class GeneratorSettings(Table):
     """The language model that the words of marks are drawn with."""
 
-    model: Annotated[str, AfterValidator(_check_model)] = Field(
-        description='A directory, the id of a Hugging Face model, or "embedded" for the small one that is shipped.'
+    model: Annotated[str, AfterValidator(_check_model)] | None = Field(
+        default=None,
+        description='A directory, the id of a Hugging Face model, or "embedded" for the small one that is shipped. '
+        "Needed for every scheme but canary-openings; without it no PyTorch is needed to plant.",
     )
     openings_url: HttpUrl | None = Field(
         default=None,
@@ -180,6 +193,8 @@ class GeneratorSettings(_Table):
 
     @model_validator(mode="after")
     def _check_openings(self) -> Self:
+        if self.model is None and self.openings_url is None:
+            raise wrong("generator.model", "a language model is needed, or openings_url for the scheme canary-openings")
         if (self.openings_url is None) != (self.openings_model is None):
             raise wrong("generator.openings_url", "openings_url and openings_model belong together")
         if self.openings_url is None and self.openings_key_file is not None:
@@ -187,12 +202,12 @@ class GeneratorSettings(_Table):
         return self
 
     @property
-    def path(self) -> str:
-        """As `language_model.load` takes it."""
+    def path(self) -> str | None:
+        """The model as `language_model.load` takes it."""
         return str(files("validator.base_model")) if self.model == "embedded" else self.model
 
 
-class ModelWorkSettings(_Table):
+class ModelWorkSettings(Table):
     """Where models run: planting, probing of returned weights."""
 
     mode: Literal["children", "ray"] = Field(default="children", description="Processes here, or a Ray cluster.")
@@ -218,7 +233,7 @@ class ModelWorkSettings(_Table):
         return self
 
 
-class TaskSettings(_Table):
+class TaskSettings(Table):
     """Which tasks are taken, and how many at once."""
 
     in_flight: Integer = Field(default=8, ge=1, le=1_000, description="Tasks at once; each locks a bond.")
@@ -249,17 +264,17 @@ class TaskSettings(_Table):
     )
 
 
-class DatasetSettings(_Table):
+class DatasetSettings(Table):
     """How long and how much is kept of customers' data."""
 
     keep_days: Integer = Field(default=30, ge=0, le=3_650, description="After the last task of a dataset has ended.")
     max_bytes: Integer = Field(default=10 * GIB, ge=1 << 20, le=1 << 50, description="Of all datasets together.")
 
 
-class HttpSettings(_Table):
+class HttpSettings(Table):
     """Health, metrics and evidence bundles for whoever may reach it."""
 
-    listen: Annotated[str, AfterValidator(_check_listen)] = Field(default="127.0.0.1:9879", description="host:port.")
+    listen: ListenText = Field(default="127.0.0.1:9879", description="host:port.")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -267,14 +282,14 @@ class HttpSettings(_Table):
         return host.strip("[]"), int(port)
 
 
-class LogSettings(_Table):
+class LogSettings(Table):
     """On standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is shown.")
     format: Literal["json", "console"] = Field(default="json", description="For machines, or for people.")
 
 
-class MinerSettings(_Table):
+class MinerSettings(Table):
     """Whom the daemon works with, and where it goes."""
 
     ports: tuple[Annotated[Integer, Field(ge=1, le=65_535)], ...] = Field(
@@ -314,6 +329,8 @@ class Settings(BaseSettings):
     def _check_scheme(self) -> Self:
         if self.tasks.scheme == "canary-openings" and self.generator.openings_url is None:
             raise wrong("tasks.scheme", "canary-openings needs generator.openings_url, a server that proposes them")
+        if self.tasks.scheme != "canary-openings" and self.generator.model is None:
+            raise wrong("generator.model", "a language model is needed, or the scheme canary-openings")
         return self
 
     @model_validator(mode="after")

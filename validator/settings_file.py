@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast, get_origin
+from typing import Any, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
@@ -19,13 +19,25 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from validator.errors import BadInput
 from validator.settings import Settings
 
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
 MAX_FILE_BYTES = 1 << 20
 PREFIX, DELIMITER = "TOUCHSTONE_", "__"
 _HEADER = re.compile(r"\s*\[{1,2}\s*([A-Za-z0-9_-]+)\s*\]")
 
 
 def load_settings(path: Path, flags: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
-    """The settings in a file; `flags` are tables of what was given beside it. BadInput with the first mistake."""
+    """A validator's settings in a file; `flags` are tables of what was given beside it.
+
+    BadInput with the first mistake.
+    """
+    return load_settings_of(Settings, path, flags)
+
+
+def load_settings_of(
+    kind: type[SettingsT], path: Path, flags: Mapping[str, Mapping[str, Any]] | None = None
+) -> SettingsT:
+    """As `load_settings`, for settings of any kind whose fields are tables."""
     text = _read(path)
     try:
         tables = tomllib.loads(text)
@@ -33,9 +45,9 @@ def load_settings(path: Path, flags: Mapping[str, Mapping[str, Any]] | None = No
         found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error), re.DOTALL)
         reason, line = found.groups() if found else (str(error), str(len(text.splitlines()) or 1))
         raise BadInput(f"{path}, line {line}: this is no TOML: {reason}") from None
-    _check_environment()
+    _check_environment(kind)
 
-    class FromFile(Settings):
+    class FromFile(kind):  # type: ignore[valid-type, misc]  # pydantic-settings takes its sources from a class
         @classmethod
         def settings_customise_sources(
             cls,
@@ -45,15 +57,15 @@ def load_settings(path: Path, flags: Mapping[str, Mapping[str, Any]] | None = No
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - neither is read
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = InitSettingsSource(settings_cls, init_kwargs=_beside(path, tables))
+            file = InitSettingsSource(settings_cls, init_kwargs=_beside(kind, path, tables))
             return init_settings, env_settings, file
 
     try:
-        return FromFile(**cast(dict[str, Any], flags or {}))
+        return cast(SettingsT, FromFile(**cast(dict[str, Any], flags or {})))
     except ValidationError as error:
         # A name that nobody knows first: it is why another is missing.
         mistakes = sorted(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
-        raise BadInput(_describe(path, text, mistakes[0], len(mistakes) - 1)) from None
+        raise BadInput(_describe(kind, path, text, mistakes[0], len(mistakes) - 1)) from None
     except SettingsError as error:
         raise BadInput(f"the environment: {error}: tables and lists are given as JSON") from None
 
@@ -67,18 +79,18 @@ def _read(path: Path) -> str:
         return content.decode()
     except OSError as error:
         raise BadInput(
-            f"cannot read {path}: {error.strerror}; `touchstone validator init` writes a new configuration"
+            f"cannot read {path}: {error.strerror}; `touchstone validator init`, or `miner init`, writes a new one"
         ) from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadInput(f"{path}, line {line}: this is not UTF-8") from None
 
 
-def _beside(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
+def _beside(kind: type[BaseModel], path: Path, tables: dict[str, Any]) -> dict[str, Any]:
     """The tables, with relative paths taken from where the file is, not from where somebody calls."""
     resolved = dict(tables)
     for name, values in tables.items():
-        table = _table(name)
+        table = _table(kind, name)
         if table is None or not isinstance(values, dict):
             continue
         paths = {key for key, field in table.model_fields.items() if Path in _alternatives(field.annotation)}
@@ -99,32 +111,30 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     return getattr(annotation, "__args__", (annotation,))
 
 
-def _table(name: str) -> type[BaseModel] | None:
-    field = Settings.model_fields.get(name)
+def _table(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
+    field = kind.model_fields.get(name)
     return None if field is None else cast(type[BaseModel], field.annotation)
 
 
-def _check_environment() -> None:
+def _check_environment(kind: type[BaseModel]) -> None:
     """A variable with a typo would be passed over in silence."""
     for variable in os.environ:
         table_name, delimiter, key = variable.removeprefix(PREFIX).lower().partition(DELIMITER)
         if not variable.startswith(PREFIX) or not delimiter:
             continue
-        table = _table(table_name)
+        table = _table(kind, table_name)
         if table is None:
-            raise BadInput(
-                f"the environment, {variable}: there is no table {table_name}{_nearest(table_name, Settings)}"
-            )
+            raise BadInput(f"the environment, {variable}: there is no table {table_name}{_nearest(table_name, kind)}")
         if key not in table.model_fields:
             raise BadInput(f"the environment, {variable}: {table_name} has no key {key}{_nearest(key, table)}")
         if get_origin(table.model_fields[key].annotation) is tuple and not os.environ[variable].startswith("["):
             raise BadInput(f'the environment, {variable}: this takes a list as JSON, such as ["one", "two"]')
 
 
-def _describe(path: Path, text: str, mistake: Mapping[str, Any], others: int) -> str:
+def _describe(kind: type[BaseModel], path: Path, text: str, mistake: Mapping[str, Any], others: int) -> str:
     place = [name if (name := str(part)).isprintable() else ascii(name) for part in mistake["loc"]]
     place = mistake.get("ctx", {}).get("key", "").split(".") if mistake["type"] == "settings" else place
-    names, table = place[:2], _table(place[0])
+    names, table = place[:2], _table(kind, place[0])
     key = ".".join(names) + "".join(f"[{part}]" for part in place[2:] if part.isdigit())
     match mistake["type"], len(names):
         case "missing", 1:
@@ -133,9 +143,9 @@ def _describe(path: Path, text: str, mistake: Mapping[str, Any], others: int) ->
             description = table.model_fields[names[1]].description if table else ""
             reason = f"{key} is missing: {description}"
         case "extra_forbidden", 1:
-            reason = f"there is no table or key {key}{_nearest(key, Settings)}"
+            reason = f"there is no table or key {key}{_nearest(key, kind)}"
         case "extra_forbidden", _:
-            reason = f"[{names[0]}] has no key {names[1]}{_nearest(names[1], table or Settings)}"
+            reason = f"[{names[0]}] has no key {names[1]}{_nearest(names[1], table or kind)}"
         case "tuple_type", _:
             reason = f"{key}: this takes a list in square brackets"
         case "model_type" | "dict_type", 1:

@@ -69,7 +69,7 @@ def test_what_nobody_has_said_stays_open(tmp_path: Path):
     """O2: no silent default for money, key or chain; complaint 19: the configuration says what to fill in."""
     new = create_validator(tmp_path, {"network": {"profile": "production"}})
     text = new.config.read_text()
-    for key in ("chain_id", "contract", "rpc_urls", "first_block", "model", "min_reward_wei"):
+    for key in ("chain_id", "contract", "rpc_urls", "first_block", "min_reward_wei"):
         assert f"# {key} =     (needed: nothing is assumed)" in text
         with pytest.raises(BadInput, match="is missing: "):
             load_settings(new.config)
@@ -103,7 +103,7 @@ def test_a_place_that_cannot_be_made_is_bad_input(tmp_path: Path):
 
 def test_every_key_is_explained_and_every_default_is_the_models():
     """The text is made of the settings: with every # taken away from an assignment, it says the same."""
-    text = write_config(VALUES)
+    text = write_config(Settings, "validator", VALUES)
     lines = [line.removeprefix("# ") for line in text.splitlines()]
     shown = tomllib.loads(
         "\n".join(line for line in lines if line[:1] == "[" or (" = " in line and "needed" not in line))

@@ -196,6 +196,12 @@ def test_production_keeps_its_floors(folder: Path) -> None:
         ("1_000", "1_000\n[model_work]\nmemory_bytes = 1024", "line 21: model_work.memory_bytes: Input should be gre"),
         ("1_000", '1_000\n[model_work]\nbase_models = ["x"]', "line 21: model_work.base_models: this is a table: "),
         ('"embedded"', '" "', "line 16: generator.model: this takes a directory"),
+        ('model = "embedded"', "", "line 15: generator.model: a language model is needed, or openings_url"),
+        (
+            'model = "embedded"',
+            'openings_url = "https://host/v1"\nopenings_model = "m"',
+            "line 15: generator.model: a language model is needed, or the scheme canary-openings",
+        ),
         (
             '"embedded"',
             '"embedded"\nopenings_url = "https://host/v1"',

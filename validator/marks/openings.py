@@ -7,7 +7,8 @@ whatever a model that is independent of the draw answers, it hits with probabili
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from validator.marks.sampler import WordScorer, coarse_shape
+from validator.errors import BadInput
+from validator.marks.sampler import coarse_shape
 from validator.protocol.commitment import SEPARATOR, Row
 
 MAX_WORD_CHARACTERS = 64
@@ -25,15 +26,15 @@ class OpeningProposer(Protocol):
         """For each row at least k usable openings of w words that its response could begin with as well."""
 
 
-class ScorerWithOpenings:
-    """Both proposers in one, as a scheme takes them."""
+class OpeningsAlone:
+    """A proposer in the place of a WordScorer, for a scheme that draws whole openings and asks for no word's score."""
 
-    def __init__(self, scorer: WordScorer, proposer: OpeningProposer) -> None:
-        self._scorer, self._proposer = scorer, proposer
-        self.identity = f"{scorer.identity}, openings by {proposer.identity}"
+    def __init__(self, proposer: OpeningProposer) -> None:
+        self._proposer = proposer
+        self.identity = f"openings by {proposer.identity}"
 
-    def score(self, prompt: str, prefix: str, words: Sequence[str], following: str = "") -> Sequence[float]:
-        return self._scorer.score(prompt, prefix, words, following)
+    def score(self, *_asked: object, **_more: object) -> Sequence[float]:
+        raise BadInput("words are scored by a language model: set generator.model")
 
     def propose(self, rows: Sequence[Row], w: int, k: int) -> list[tuple[str, ...]]:
         return self._proposer.propose(rows, w, k)

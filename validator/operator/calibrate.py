@@ -11,6 +11,7 @@ from validator.base_model import base_model_paths
 from validator.coverage.reference import Reference
 from validator.coverage.references import References
 from validator.edges.datasets import choose_rows, load_rows
+from validator.errors import BadInput
 from validator.marks.coverage import CoverageMark, apply_coverage, draw_coverage
 from validator.marks.sampler import WordScorer
 from validator.marks.secrets import DrawStream
@@ -30,6 +31,8 @@ def run_calibrate(*, config: Path, data: Path, rows: int | None, spec: TrainingS
 
     settings = load_settings(config)
     model = base_model_paths(settings.model_work.base_models).get(spec.base_model, spec.base_model)
+    if settings.generator.path is None:
+        raise BadInput("coverage marks are drawn with a language model: set generator.model")
     pool, scorer, console = load_rows(data), LocalScorer(settings.generator.path), make_console()
     directory = settings.state.directory / "calibration" / spec.hash.hex()
     with console.status("training") as status:

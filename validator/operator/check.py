@@ -7,7 +7,7 @@ and only where none says anything by the newest block.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from validator.operator.directory import check_directory
 from validator.operator.wallet import load_master_seed, open_signer
 from validator.protocol import typed_data
 from validator.settings import SecretUrl, Settings
+from validator.terminal import make_console
 from validator.types import UnixSeconds
 
 MAX_CLOCK_OFFSET_S = 60
@@ -43,6 +44,15 @@ class Finding:
     detail: str
     remedy: str
     is_fatal: bool
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """A line for each; a finding that is not fatal is a warning."""
+    console, width = make_console(), max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = "ok" if finding.ok else "WRONG" if finding.is_fatal else "warning"
+        way_out = f": {finding.remedy}" if finding.remedy else ""
+        console.print(f"{mark:<7}  {finding.name:<{width}}  {finding.detail}{way_out}")
 
 
 async def run_checks(settings: Settings, *, open_tasks: int = 0, without: Container[str] = ()) -> list[Finding]:
@@ -240,6 +250,8 @@ class _Checks:
 
     async def generator(self) -> str:
         work, settings = self._settings.model_work, self._settings.generator
+        if settings.path is None:
+            return f"none here; openings come from {settings.openings_url}"
         where: ModelWork = Children(1) if work.ray_address is None else RayCluster(work.ray_address, 1)
         return f"{settings.model} loads: {await where.run(_load_generator, settings.path)}"
 

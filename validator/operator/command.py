@@ -1,14 +1,14 @@
 """`touchstone validator init`, `check`, `deposit` and `sweep`, from options to what is printed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from validator.amounts import parse_ether
 from validator.files import check_writable
-from validator.operator.check import Finding, run_checks
+from validator.operator.check import print_findings, run_checks
 from validator.operator.funds import deposit, sweep
 from validator.operator.init import create_validator, next_steps
 from validator.settings_file import load_settings
@@ -34,15 +34,6 @@ def run_check(config: Path, json_file: Path | None) -> bool:
     if json_file is not None:
         write_json(json_file, {"ok": is_ok, "findings": [asdict(finding) for finding in findings]})
     return is_ok
-
-
-def print_findings(findings: Sequence[Finding]) -> None:
-    """A line for each; a finding that is not fatal is a warning."""
-    console, width = make_console(), max(len(finding.name) for finding in findings)
-    for finding in findings:
-        mark = "ok" if finding.ok else "WRONG" if finding.is_fatal else "warning"
-        way_out = f": {finding.remedy}" if finding.remedy else ""
-        console.print(f"{mark:<7}  {finding.name:<{width}}  {finding.detail}{way_out}")
 
 
 def run_deposit(config: Path, amount: str) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -44,18 +44,9 @@ def create_validator(directory: Path, values: Mapping[str, Mapping[str, Any]]) -
 
     BadInput if any of the files is there.
     """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"cannot make the directory {directory}: {error.strerror}") from error
-    for name in (CONFIG, KEYSTORE, PASSWORD, SEED):
-        if (directory / name).exists():
-            raise BadInput(f"{directory / name} is there already: nothing was written, since a lost key is a lost node")
-    _check_values(values)
-    secret = SecretBytes((secrets.randbelow(CURVE_ORDER - 1) + 1).to_bytes(32, "big"))
-    password = secrets.token_urlsafe(32)
-    create_private(directory / PASSWORD, password + "\n")
-    create_keystore(directory / KEYSTORE, secret, SecretBytes(password.encode()))
+    make_room(directory, (CONFIG, KEYSTORE, PASSWORD, SEED))
+    check_values(Settings, values)
+    address = create_key(directory / KEYSTORE, directory / PASSWORD)
     create_private(directory / SEED, os.urandom(SEED_BYTES).hex() + "\n")
     here = {
         "keys": {"keystore": KEYSTORE, "password_file": PASSWORD, "master_seed_file": SEED},
@@ -63,35 +54,55 @@ def create_validator(directory: Path, values: Mapping[str, Mapping[str, Any]]) -
     }
     tables = {name: {**values.get(name, {}), **here.get(name, {})} for name in Settings.model_fields}
     # With the access keys of nodes in it, it is private too.
-    create_private(directory / CONFIG, write_config(tables))
-    return NewValidator(directory, LocalSigner(secret).address)
+    create_private(directory / CONFIG, write_config(Settings, "validator", tables))
+    return NewValidator(directory, address)
 
 
-def _check_values(values: Mapping[str, Mapping[str, Any]]) -> None:
+def make_room(directory: Path, names: Iterable[str]) -> None:
+    """The directory, of this user alone; BadInput if a file with one of these names is in it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot make the directory {directory}: {error.strerror}") from error
+    for name in names:
+        if (directory / name).exists():
+            raise BadInput(f"{directory / name} is there already: nothing was written, since a lost key is a lost node")
+
+
+def create_key(keystore: Path, password_file: Path) -> Address:
+    """A new key in a keystore with a new password; its address. Takes up to a second."""
+    secret = SecretBytes((secrets.randbelow(CURVE_ORDER - 1) + 1).to_bytes(32, "big"))
+    password = secrets.token_urlsafe(32)
+    create_private(password_file, password + "\n")
+    create_keystore(keystore, secret, SecretBytes(password.encode()))
+    return LocalSigner(secret).address
+
+
+def check_values(kind: type[BaseModel], values: Mapping[str, Mapping[str, Any]]) -> None:
     """BadInput for what the configuration would not take, before anything is written."""
     for name, given in values.items():
         try:
-            _table(name).model_validate({key: value for key, value in given.items() if value is not None})
+            _table(kind, name).model_validate({key: value for key, value in given.items() if value is not None})
         except ValidationError as error:
             mistakes = [mistake for mistake in error.errors() if mistake["type"] not in ("missing", "settings")]
             if mistakes:
                 raise BadInput(f"{name}.{first_problem(mistakes)}") from None
 
 
-def _table(name: str) -> type[BaseModel]:
-    return cast(type[BaseModel], Settings.model_fields[name].annotation)
+def _table(kind: type[BaseModel], name: str) -> type[BaseModel]:
+    return cast(type[BaseModel], kind.model_fields[name].annotation)
 
 
-def write_config(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """The annotated TOML: keys with a value as they are, others behind a #, with their default."""
+def write_config(kind: type[BaseModel], who: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """The annotated TOML of such settings: keys with a value as they are, others behind a #, with their default."""
     parts = [
         _comment(
-            "Configuration of a Touchstone validator. `touchstone validator check` says what is missing. The "
+            f"Configuration of a Touchstone {who}. `touchstone {who} check` says what is missing. The "
             "environment (TOUCHSTONE_<TABLE>__<KEY>) wins over this file; paths are relative to it."
         )
     ]
-    for name in Settings.model_fields:
-        table = _table(name)
+    for name in kind.model_fields:
+        table = _table(kind, name)
         lines = [_comment((table.__doc__ or "").splitlines()[0]), f"[{name}]"]
         for key, described in table.model_fields.items():
             lines += ["", _comment(described.description or ""), _assign(key, described, tables.get(name, {}))]

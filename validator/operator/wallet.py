@@ -8,12 +8,12 @@ from validator.edges.key_files import credential_file, load_key_file, load_keyst
 from validator.edges.keys import SecretBytes, Signer
 from validator.edges.remote_signer import RemoteSigner
 from validator.errors import BadInput, Fatal
-from validator.settings import KeySettings
+from validator.settings import KeySettings, SignerSettings
 
 
 @asynccontextmanager
-async def open_signer(keys: KeySettings) -> AsyncIterator[Signer]:
-    """BadInput if the key cannot be opened, or is another than `keys.address`."""
+async def open_signer(keys: SignerSettings) -> AsyncIterator[Signer]:
+    """BadInput if the key cannot be opened, or is another than its table's `address`."""
     if keys.remote_signer is not None and keys.address is not None:
         remote = RemoteSigner(keys.remote_signer.get_secret_value(), keys.address)
         try:
@@ -23,7 +23,7 @@ async def open_signer(keys: KeySettings) -> AsyncIterator[Signer]:
         return
     signer = await asyncio.to_thread(_load, keys)
     if keys.address not in (None, signer.address):
-        raise BadInput(f"keys.address is {keys.address}, but the key is that of {signer.address}")
+        raise BadInput(f"{keys.table}.address is {keys.address}, but the key is that of {signer.address}")
     yield signer
 
 
@@ -32,7 +32,7 @@ async def load_master_seed(keys: KeySettings) -> SecretBytes:
     return await asyncio.to_thread(load_seed, keys.master_seed_file)
 
 
-def _load(keys: KeySettings) -> Signer:
+def _load(keys: SignerSettings) -> Signer:
     if keys.key_file is not None:
         return load_key_file(keys.key_file)
     password_file = keys.password_file

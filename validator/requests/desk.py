@@ -52,8 +52,8 @@ class Desk:
     """Serves customers for one validator. `states` are the driver's, `model_directory` is where a task's weights lie.
 
     `preferred` is the scheme and the number of probes where a customer does not say. `measure_weights` raises BadInput
-    for a base model that no weights can be checked for; `has_openings` says that somebody proposes them. `on_request`
-    is told that there is something new to plan.
+    for a base model that no weights can be checked for; `has_openings` and `has_words` say what schemes draw from.
+    `on_request` is told that there is something new to plan.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Desk:
         references: References,
         measure_weights: Callable[[str, Method], Awaitable[int]],
         has_openings: bool = False,
+        has_words: bool = True,
         on_request: Callable[[], None] = lambda: None,
     ) -> None:
         self._contract = contract
@@ -84,7 +85,7 @@ class Desk:
         self._preferred = preferred
         self._references = references
         self._measure_weights = measure_weights
-        self._has_openings = has_openings
+        self._has_openings, self._has_words = has_openings, has_words
         self._on_request = on_request
         self._rows: dict[Hash32, RequestRow] = {row.request_id: row for row in journal.requests()}
         self._bodies: dict[Hash32, Request] = {}
@@ -137,8 +138,11 @@ class Desk:
         self._on_request()
 
     def _check_scheme(self, name: str) -> None:
-        if isinstance(make_scheme(name), OpeningCanary) and not self._has_openings:
+        is_drawing_openings = isinstance(make_scheme(name), OpeningCanary)
+        if is_drawing_openings and not self._has_openings:
             raise BadInput(f"this validator has no model that proposes openings for {name}: ask for another --scheme")
+        if not is_drawing_openings and not self._has_words:
+            raise BadInput(f"this validator has no model that proposes words for {name}: ask for canary-openings")
 
     def _check_reference(self, spec: str) -> None:
         """BadInput where the trained share could not be estimated, so that no miner could be paid."""

@@ -4,9 +4,7 @@ Rules kept: whatever kills the process, only rounds in flight are lost; a finish
 runs never write to one store (a lock file beside it, which ends with its process). Readers need no lock.
 """
 
-import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from validator.errors import BadInput
+from validator.files import locked
 from validator.sqlite_file import connected
 from validator.tournament.rounds import Played, Result, Round, read_results
 from validator.types import Wei
@@ -110,7 +109,9 @@ class Store:
     @contextmanager
     def writing(cls, path: Path) -> Iterator["Store"]:
         """Create it if there is none. BadInput if another process is writing to it."""
-        with _locked(path), connected(path, "store of a tournament", PRAGMAS) as connection:
+        lock = path.with_name(f"{path.name}.lock")
+        refusal = f"another process is playing the tournament of {path}: wait for it"
+        with locked(lock, refusal), connected(path, "store of a tournament", PRAGMAS) as connection:
             is_new = not sa.inspect(connection).get_table_names()
             connection.rollback()
             if is_new:
@@ -216,22 +217,6 @@ def _to_row(result: Result) -> dict[str, Any]:
 def _from_row(row: sa.Row[Any]) -> Result:
     values = row._asdict()
     return Result(**values | {name: Wei(int(values[name])) for name in ("to_miner_wei", "lost_wei")})
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise BadInput(f"cannot use the store {path}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(f"another process is playing the tournament of {path}: wait for it") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def read_store(path: Path) -> tuple[list[RoundRecord], list[Result]]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from validator.door import Door, serving
 from validator.errors import BadInput
@@ -26,8 +26,13 @@ FOR_EVER = "public, max-age=31536000, immutable"
 NOT_AT_ALL = "no-store"
 
 
-def make_app(progress: Progress, bundles: BundleStore) -> web.Application:
-    """`/healthz`, `/readyz`, `/metrics`, `/bundles/`, `/bundles/0x<hash>`; GET and HEAD, and nothing else."""
+def make_app(
+    progress: Progress, bundles: BundleStore | None, registry: CollectorRegistry = REGISTRY
+) -> web.Application:
+    """`/healthz`, `/readyz`, `/metrics`, `/bundles/`, `/bundles/0x<hash>`; GET and HEAD, and nothing else.
+
+    Without `bundles` there are no routes for them.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return _health(progress.alive())
@@ -35,6 +40,18 @@ def make_app(progress: Progress, bundles: BundleStore) -> web.Application:
     async def readyz(_request: web.Request) -> web.Response:
         return _health(progress.ready())
 
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application(middlewares=[_bounded_answers])
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    if bundles is not None:
+        app.add_routes(_bundle_routes(bundles))
+    app.on_response_prepare.append(_set_headers)
+    return app
+
+
+def _bundle_routes(bundles: BundleStore) -> list[web.RouteDef]:
     async def list_bundles(request: web.Request) -> web.Response:
         after = request.query.get("after", "")
         hashes = [to_hex(each) for each in await asyncio.to_thread(bundles.hashes)]
@@ -48,18 +65,7 @@ def make_app(progress: Progress, bundles: BundleStore) -> web.Application:
             raise web.HTTPNotFound(text="no such bundle\n")
         return _File(path, headers={"Content-Type": "application/json", "Cache-Control": FOR_EVER})
 
-    app = web.Application(middlewares=[_bounded_answers])
-    app.add_routes(
-        [
-            web.get("/healthz", healthz),
-            web.get("/readyz", readyz),
-            web.get("/metrics", _metrics),
-            web.get("/bundles/", list_bundles),
-            web.get(f"/bundles/{{hash:{HASH}}}", bundle),
-        ]
-    )
-    app.on_response_prepare.append(_set_headers)
-    return app
+    return [web.get("/bundles/", list_bundles), web.get(f"/bundles/{{hash:{HASH}}}", bundle)]
 
 
 @asynccontextmanager
@@ -75,10 +81,6 @@ async def serving_web(app: web.Application, host: str, port: int) -> AsyncIterat
 
 def _health(health: Health) -> web.Response:
     return web.json_response(health.as_json(), status=200 if health.is_ok else 503)
-
-
-async def _metrics(_request: web.Request) -> web.Response:
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @web.middleware

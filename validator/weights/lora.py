@@ -60,10 +60,11 @@ class Adapter:
         }
 
 
-def read_adapter(config: bytes, rank: int, modules: Mapping[str, tuple[int, int]]) -> Adapter:
+def read_adapter(config: bytes, rank: int, modules: Mapping[str, tuple[int, int]] | None) -> Adapter:
     """Read adapter_config.json; MinerFault on anything but a plain LoRA of this rank on some of these modules.
 
-    `modules` has the linear modules of the base model by name, with the lengths of what they give and take.
+    `modules` has the linear modules of the base model by name, with the lengths of what they give and take; None where
+    nobody has the base model to compare with.
     """
     try:
         body = strict_json(config)
@@ -89,7 +90,7 @@ def read_adapter(config: bytes, rank: int, modules: Mapping[str, tuple[int, int]
             raise MinerFault(f"adapter_config.json: {complaint}")
     adapter = Adapter(rank, float(alpha), is_rank_stabilised, tuple(sorted(targets)))
     for target in adapter.targets:
-        if not any(module == target or module.endswith(f".{target}") for module in modules):
+        if modules is not None and not any(module == target or module.endswith(f".{target}") for module in modules):
             raise MinerFault(f"adapter_config.json: the base model has no linear module {target[:64]!r}")
     return adapter
 

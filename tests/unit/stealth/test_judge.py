@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 from aiohttp import web
 
-from miner_sim.objects import make_completion
 from tests.edges.loopback import serving
 from validator.errors import BadInput
+from validator.miner.objects import make_completion
 from validator.protocol.commitment import Row
 from validator.stealth.judge import make_judge
 

@@ -119,5 +119,5 @@ def test_what_is_no_store_is_refused(tmp_path):
         database.execute("UPDATE about SET schema_version = 99")
     with pytest.raises(BadInput, match=r"another version \(schema 99"), Store.reading(other):
         pass
-    with pytest.raises(BadInput, match="cannot use the store"), Store.writing(tmp_path / "no" / "directory"):
+    with pytest.raises(BadInput, match="cannot use"), Store.writing(tmp_path / "no" / "directory"):
         pass

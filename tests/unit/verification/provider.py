@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from miner_sim.inference import generate
-from miner_sim.objects import make_completion
 from tests.edges.loopback import serving
+from validator.miner.objects import make_completion
 from validator.protocol.commitment import Row
 
 Answer = Callable[[str, int], str]

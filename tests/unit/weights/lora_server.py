@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from miner_sim.inference import generate
-from miner_sim.objects import make_completion
 from tests.edges.loopback import serving
+from validator.miner.objects import make_completion
 
 PROMPT_LIMIT = 128
 
