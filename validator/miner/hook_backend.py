@@ -41,7 +41,9 @@ class HookBackend(Backend):
             ready = self._serving.serve(Trained(name, directory, values, work.dataset.rows, terms.w, terms.max_tokens))
             left_s = None if work.deadline is None else max(0.0, await work.deadline.seconds_left()) / 2
             await asyncio.wait([ready], timeout=left_s)
-            if not ready.done():  # It can still be made to answer; without a submission the bond is lost for sure.
+            if ready.done():
+                ready.result()
+            else:  # It can still be made to answer; without a submission the bond is lost for sure.
                 log.error("submitted before the server has the trained model: no probe is answered until it has")
         return MadeModel(name, str(directory))
 

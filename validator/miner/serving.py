@@ -99,6 +99,7 @@ class Serving:
         await asyncio.wait([ready], timeout=PATIENCE_S)
         if not ready.done():
             raise Refusal(503, "the model is being made ready", "unavailable")
+        ready.result()  # Seen to, and not only over.
         try:
             answer = await self._ask(model, prompt)
         except (Transient, BadInput) as error:
