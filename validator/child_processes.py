@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 C = TypeVar("C", bound=ForkServerContext)
 GRACE_SECONDS = 3.0
+MAX_TEMPORARY_BYTES = 70
+"""Of a temporary directory's path: those of sockets in it must be under 104 bytes on macOS, 108 on Linux."""
 
 
 class WorkerDied(Transient):
@@ -152,6 +155,9 @@ class _RememberingContext(ForkServerContext):
 
 
 def _preload(context: C) -> C:
+    """BadInput where there is no room for the server's socket."""
+    if len(os.fsencode(tempfile.gettempdir())) > MAX_TEMPORARY_BYTES:
+        raise BadInput(f"the directory {tempfile.gettempdir()} is too deep for a socket: set TMPDIR to a shorter one")
     context.set_forkserver_preload(["validator.language_model"])  # Where PyTorch is not installed, it goes without.
     return context
 

@@ -53,7 +53,7 @@ TASKS = Gauge("touchstone_tasks", "Tasks by the phase that they are in.", ["phas
 VERDICTS = Counter("touchstone_verdicts", "Final settlements by their zone.", ["zone"])
 HITS = Histogram("touchstone_hits", "Hits of settled tasks.", buckets=(0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64))
 EFFECTS_IN_FLIGHT = Gauge("touchstone_effects_in_flight", "Effects that are not done, by kind.", ["kind"])
-NEAREST_DEADLINE = Gauge(
+NEAREST_DEADLINE_TIMESTAMP_SECONDS = Gauge(
     "touchstone_nearest_deadline_timestamp_seconds",
     "The contract's next deadline of a task that runs, whoever has to act; NaN without one.",
 )

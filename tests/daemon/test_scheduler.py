@@ -34,7 +34,7 @@ from validator.protocol.wire import encode_training_file
 from validator.requests.dataset_store import DatasetRecord
 from validator.requests.orders import Request
 from validator.scheduler import Scheduler, SeedingLimits
-from validator.telemetry import NEAREST_DEADLINE, REQUESTS_WAITING
+from validator.telemetry import NEAREST_DEADLINE_TIMESTAMP_SECONDS, REQUESTS_WAITING
 from validator.types import Hash32, UnixSeconds, Wei
 
 NO_TLS = Hash32(bytes(32))
@@ -229,7 +229,11 @@ async def test_the_gauges_say_who_waits_and_until_when(seeding: Seeding, tmp_pat
 
     def gauges() -> list[float]:
         measurements.measure_tasks()
-        return [metric.samples[0].value for gauge in (REQUESTS_WAITING, NEAREST_DEADLINE) for metric in gauge.collect()]
+        return [
+            metric.samples[0].value
+            for gauge in (REQUESTS_WAITING, NEAREST_DEADLINE_TIMESTAMP_SECONDS)
+            for metric in gauge.collect()
+        ]
 
     waiting, deadline_s = gauges()
     assert (waiting, isnan(deadline_s)) == (2, True)

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -46,8 +48,7 @@ class Running:
     def __init__(self, grid: Path, store: Path, *options: str) -> None:
         self._store = store
         command = [TOUCHSTONE, "tournament", "run", grid, "--store", store, *options]
-        self.scratch = store.with_name("scratch")
-        self.scratch.mkdir(exist_ok=True)
+        self.scratch = Path(tempfile.mkdtemp())  # The path of the test's own is too long for a socket.
         environment = os.environ | {"TMPDIR": str(self.scratch)}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -81,6 +82,7 @@ class Running:
         _gone, alive = psutil.wait_procs(family, timeout=60)
         assert alive == []
         assert list(self.scratch.glob("touchstone-round-*/run")) == []
+        shutil.rmtree(self.scratch)
         return self.process.returncode, output
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from miner_sim.workers import Workers
 from validator.child_processes import WorkerDied, WorkFailed
+from validator.errors import BadInput
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ async def test_a_child_that_dies_is_replaced(workers: Workers) -> None:
     with pytest.raises(WorkerDied):
         await workers.inference.run(os._exit, 1)
     assert await workers.inference.run(int, "7") == 7
+
+
+def test_a_temporary_directory_that_is_too_deep_for_a_socket_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "deep/" * 20)  # noqa: S108
+    with pytest.raises(BadInput, match="set TMPDIR to a shorter one"):
+        Workers(training_workers=1)
 
 
 async def test_close_ends_a_child_in_the_middle_of_its_work(workers: Workers) -> None:

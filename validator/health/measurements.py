@@ -21,7 +21,7 @@ from validator.telemetry import (
     DISK_FREE_BYTES,
     EFFECTS_IN_FLIGHT,
     LOOP_LAG_P999_SECONDS,
-    NEAREST_DEADLINE,
+    NEAREST_DEADLINE_TIMESTAMP_SECONDS,
     OLDEST_EFFECT_SECONDS,
     REQUESTS_WAITING,
     TASKS,
@@ -73,7 +73,9 @@ class Measurements:
         for phase in Phase:
             TASKS.labels(phase).set(phases[phase])
         running = [state for state in states if state.phase not in (Phase.PLANNED, Phase.CLOSED)]
-        NEAREST_DEADLINE.set(min((state.deadline_s for state in running if state.deadline_s), default=nan))
+        NEAREST_DEADLINE_TIMESTAMP_SECONDS.set(
+            min((state.deadline_s for state in running if state.deadline_s), default=nan)
+        )
         REQUESTS_WAITING.set(sum(1 for _ in self._desk.waiting(int(time.time()))))
         BONDS_LOCKED_WEI.set(sum(state.terms.validator_bond for state in running))
         kinds = Counter(key.split("/")[1] for key in self._driver.running)
