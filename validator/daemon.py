@@ -8,7 +8,6 @@ The module is long because it names every part once; nothing is decided in it.
 import asyncio
 import gc
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,18 +30,17 @@ from validator.edges.key_files import read_api_key
 from validator.edges.keys import Signer
 from validator.edges.openai_server import OpenAIProber
 from validator.edges.openings import ChatOpenings
-from validator.errors import BadInput, first_error
+from validator.errors import BadInput
 from validator.evidence.store import BundleStore
 from validator.evidence_keeper import EvidenceKeeper
 from validator.health.loop_lag import LoopLag
 from validator.health.measurements import Measurements
 from validator.health.progress import Progress
 from validator.health.service import (
-    Watchdog,
     allow_all_descriptors,
     count_free_descriptors,
     forbid_core_dumps,
-    notify,
+    run_parts,
 )
 from validator.history import check_history
 from validator.journal import Identity, Journal
@@ -69,8 +67,6 @@ from validator.types import Address, BlockNumber
 from validator.web.server import make_app, serving_web
 from validator.weights.returned import ReturnedWeights
 
-WEDGED_S = 60.0
-"""A loop that has not turned for so long is ended, and the service manager starts another."""
 DESCRIPTORS_KEPT = 16
 """For what runs: with fewer left no new task is begun (P15)."""
 SWEEP_S = 3600.0
@@ -98,45 +94,23 @@ class Daemon:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; whatever is fatal to one part ends all, and is raised."""
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopped.set)
-        directory = self.settings.state.directory
-        watchdog = Watchdog(self.progress, exit_after_s=WEDGED_S, trace=directory / "wedged.txt")
-        try:
-            async with (
-                serve_control(directory / "control.sock", self.desk, self.operations),
-                serving_web(make_app(self.progress, self.bundles), *self.settings.http.address) as (host, port),
-                asyncio.TaskGroup() as parts,
-            ):
-                working = [
-                    parts.create_task(part, name=name)
-                    for name, part in (
-                        ("loop lag", self.loop_lag.run()),
-                        ("watchdog", watchdog.run()),
-                        ("node", self.node.run()),
-                        ("scheduler", self.scheduler.run()),
-                        ("measurements", self.measurements.run(self._make_room_again)),
-                        ("retention", self._sweep()),
-                        ("evidence", self._check_evidence()),
-                    )
-                ]
-                # What is here now stays: a full collection over all of it would stop the loop for a fifth of a second.
-                gc.collect()
-                gc.freeze()
-                log.info("ready", validator=self.validator, web=f"{host}:{port}", pid=os.getpid())
-                notify("READY=1")
-                await stopped.wait()
-                notify("STOPPING=1")
-                log.info("stopping")
-                for part in working:
-                    part.cancel()
-        except BaseExceptionGroup as group:  # boundary: nothing is swallowed, the first error goes on alone
-            raise first_error(group) from None
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        directory, web = self.settings.state.directory, make_app(self.progress, self.bundles)
+        async with (
+            serve_control(directory / "control.sock", self.desk, self.operations),
+            serving_web(web, *self.settings.http.address) as (host, port),
+        ):
+            # What is here now stays: a full collection over all of it would stop the loop for a fifth of a second.
+            gc.collect()
+            gc.freeze()
+            parts = {
+                "loop lag": self.loop_lag.run(),
+                "node": self.node.run(),
+                "scheduler": self.scheduler.run(),
+                "measurements": self.measurements.run(self._make_room_again),
+                "retention": self._sweep(),
+                "evidence": self._check_evidence(),
+            }
+            await run_parts(parts, self.progress, directory, validator=self.validator, web=f"{host}:{port}")
 
     def _make_room_again(self) -> None:
         if not self.reserve.is_held and self.reserve.hold():

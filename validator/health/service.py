@@ -9,14 +9,24 @@ import asyncio
 import faulthandler
 import os
 import resource
+import signal
 import socket
 import sys
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import structlog
+
+from validator.errors import first_error
 from validator.health.progress import Progress
 
 LONGEST_INTERVAL_S = 1.0
+WEDGED_S = 60.0
+"""A loop that has not turned for so long is ended, and the service manager starts another."""
+
+log = structlog.get_logger(__name__)
 
 
 def forbid_core_dumps() -> None:
@@ -80,3 +90,32 @@ class Watchdog:
             finally:
                 if self._exit_after_s is not None:
                     faulthandler.cancel_dump_traceback_later()
+
+
+async def run_parts(
+    parts: Mapping[str, Coroutine[Any, Any, None]], progress: Progress, directory: Path, **about: object
+) -> None:
+    """Run these, by their names, and a watchdog, until SIGTERM or SIGINT; what is fatal to one ends all, and is raised.
+
+    `about` is logged once they run. Where a wedged process stood is left in `directory`.
+    """
+    watchdog = Watchdog(progress, exit_after_s=WEDGED_S, trace=directory / "wedged.txt")
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        async with asyncio.TaskGroup() as group:
+            named = {"watchdog": watchdog.run(), **parts}
+            running = [group.create_task(part, name=name) for name, part in named.items()]
+            log.info("ready", **about, pid=os.getpid())
+            notify("READY=1")
+            await stopped.wait()
+            notify("STOPPING=1")
+            log.info("stopping")
+            for part in running:
+                part.cancel()
+    except BaseExceptionGroup as errors:  # boundary: nothing is swallowed, the first error goes on alone
+        raise first_error(errors) from None
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

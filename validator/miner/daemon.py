@@ -5,9 +5,7 @@ their beginning; a state directory, and with it what was answered and signed, be
 """
 
 import asyncio
-import os
 import shutil
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,11 +18,11 @@ from validator.door import Door
 from validator.edges.chain import Chain
 from validator.edges.key_files import read_api_key
 from validator.edges.model_server import ModelServer
-from validator.errors import BadInput, ChainUnreachable, Transient, first_error
+from validator.errors import BadInput, ChainUnreachable, Transient
 from validator.files import locked
 from validator.health.loop_lag import LoopLag
 from validator.health.progress import Progress
-from validator.health.service import Watchdog, allow_all_descriptors, forbid_core_dumps, notify
+from validator.health.service import allow_all_descriptors, forbid_core_dumps, run_parts
 from validator.miner.chain_client import MinerChain
 from validator.miner.hook_backend import HookBackend
 from validator.miner.jobs import JobBook
@@ -37,8 +35,6 @@ from validator.operator.wallet import open_signer
 from validator.types import Hash32, Wei
 from validator.web.server import make_app, serving_web
 
-WEDGED_S = 60.0
-"""A loop that has not turned for so long is ended, and the service manager starts another."""
 LOOK_S = 5.0
 MEASURE_S = 15.0
 FORGET_S = 3600.0
@@ -58,40 +54,15 @@ class MinerDaemon:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; whatever is fatal to one part ends all, and is raised."""
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopped.set)
-        directory = self.settings.state.directory
-        watchdog = Watchdog(self.progress, exit_after_s=WEDGED_S, trace=directory / "wedged.txt")
-        web = make_app(self.progress, None, REGISTRY)
-        try:
-            async with (
-                serving_web(web, *self.settings.http.address) as (host, port),
-                asyncio.TaskGroup() as parts,
-            ):
-                working = [
-                    parts.create_task(part)
-                    for part in (
-                        LoopLag(self.progress).run(),
-                        watchdog.run(),
-                        self._look_at_chain(),
-                        self._measure(directory),
-                        self._forget(directory / FIRST_BLOCK_FILE),
-                    )
-                ]
-                log.info("ready", miner=self.account.address, web=f"{host}:{port}", pid=os.getpid())
-                notify("READY=1")
-                await stopped.wait()
-                notify("STOPPING=1")
-                log.info("stopping")
-                for part in working:
-                    part.cancel()
-        except BaseExceptionGroup as group:  # boundary: nothing is swallowed, the first error goes on alone
-            raise first_error(group) from None
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        directory, web = self.settings.state.directory, make_app(self.progress, None, REGISTRY)
+        async with serving_web(web, *self.settings.http.address) as (host, port):
+            parts = {
+                "loop lag": LoopLag(self.progress).run(),
+                "chain": self._look_at_chain(),
+                "measurements": self._measure(directory),
+                "deletions": self._forget(directory / FIRST_BLOCK_FILE),
+            }
+            await run_parts(parts, self.progress, directory, miner=self.account.address, web=f"{host}:{port}")
 
     async def _look_at_chain(self) -> None:
         newest = -1
