@@ -31,6 +31,7 @@ RUN_BY = {
     "touchstone miner init": ["tests/miner/test_command.py"],
     "touchstone miner check": ["tests/miner/test_command.py"],
     "touchstone miner run": ["tests/miner/test_run.py::test_a_round_from_registration_to_pay", "tests/miner/place.py"],
+    "touchstone miner unstake": ["tests/miner/test_unstake.py"],
     "touchstone validator init": [f"{SETUP}::test_from_nothing_to_a_validator_that_can_start"],
     "touchstone validator check": [f"{SETUP}::test_from_nothing_to_a_validator_that_can_start"],
     "touchstone validator deposit": [f"{SETUP}::test_from_nothing_to_a_validator_that_can_start"],

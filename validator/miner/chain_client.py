@@ -38,11 +38,13 @@ class OpenedTask:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the contract says of this miner; both parts of its stake in wei."""
+    """What the contract says of this miner; `unstaking` is no stake any more, and credit from `unstake_ready_at` on."""
 
     epoch: int
     free_stake: Wei
     locked_stake: Wei
+    unstaking: Wei
+    unstake_ready_at: UnixSeconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class MinerChain:
 
     async def standing(self) -> Standing:
         miner = await self._contract.miner(self.address)
-        return Standing(miner.epoch, Wei(miner.stake - miner.locked), miner.locked)
+        free_stake = Wei(miner.stake - miner.locked)
+        return Standing(miner.epoch, free_stake, miner.locked, miner.unstaking, miner.unstake_ready_at)
 
     async def balance_wei(self) -> Wei:
         """What the account has for gas."""
@@ -189,6 +192,14 @@ class MinerChain:
             # Tasks that close together are each collected: the first takes it all.
             with suppress(Underfunded):
                 await self._finish(self._contract.withdraw(self._sender, amount))
+
+    async def request_unstake(self, amount: Wei) -> None:
+        await self._finish(self._contract.request_unstake(self._sender, amount))
+
+    async def unstake(self) -> None:
+        """Turn the stake whose delay is over into credit, and draw every credit to the miner's own address."""
+        await self._finish(self._contract.unstake(self._sender))
+        await self.withdraw_all()
 
     async def forget(self, since: Path) -> None:
         """Let the next start read the chain from here on (`open`), unless a task that is known may still go on."""

@@ -54,3 +54,18 @@ def miner_check(
 
         is_ok = check(config, json_file)
     raise typer.Exit(0 if is_ok else 2)
+
+
+@miner_app.command("unstake")
+def miner_unstake(
+    config: Config,
+    amount: Annotated[str | None, typer.Argument(help="In ether; all that no task locks, if none is given.")] = None,
+) -> None:
+    """Take stake out: ask for it, and call this again after the contract's delay to have it. The miner must be stopped.
+
+    An amount begins the delay anew for what is on its way already.
+    """
+    with interruptible():
+        from validator.miner.command import unstake
+
+        unstake(config, amount)

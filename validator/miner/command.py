@@ -7,12 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from validator.amounts import parse_ether
 from validator.files import check_writable
 from validator.logs import log_to
 from validator.miner.check import run_checks
 from validator.miner.daemon import run_miner
 from validator.miner.init import create_miner
 from validator.miner.settings import MinerDaemonSettings
+from validator.miner.unstake import unstake as take_stake_out
 from validator.operator.check import print_findings
 from validator.settings_file import load_settings_of
 from validator.terminal import STANDARD_OUTPUT, make_console, write_json
@@ -30,6 +32,12 @@ def run(config: Path) -> None:
     settings = load_settings_of(MinerDaemonSettings, config)
     with log_to(sys.stderr.fileno(), level=settings.log.level, form=settings.log.format):
         asyncio.run(run_miner(settings))
+
+
+def unstake(config: Path, amount: str | None) -> None:
+    """Take so much ether out of the stake, or all, or what is on its way; BadInput for an amount that is none."""
+    amount_wei = None if amount is None else parse_ether(amount)
+    print(asyncio.run(take_stake_out(load_settings_of(MinerDaemonSettings, config), amount_wei)))
 
 
 def check(config: Path, json_file: Path | None) -> bool:
