@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +15,7 @@ from tests.audit.auditing import audit, findings_of
 from tests.audit.chains import PublicNode, change
 from tests.audit.rounds import EvidenceRound, make_market
 from tests.contracts.market import Market
+from tests.e2e.command import run_touchstone
 from tests.edges.loopback import always, serving
 from validator.audit.command import AuditOptions, run_audit, run_bundle_verify
 from validator.audit.report import BundleStatus, Report
@@ -27,8 +26,6 @@ from validator.evidence.bundle import MAX_BUNDLE_BYTES, Bundle
 from validator.protocol.commitment import keccak
 from validator.web import server
 
-TOUCHSTONE = Path(sys.executable).with_name("touchstone")
-
 
 @pytest.fixture
 def settled(tmp_path: Path) -> tuple[Market, Bundle, Path]:
@@ -38,13 +35,9 @@ def settled(tmp_path: Path) -> tuple[Market, Bundle, Path]:
     return market, EvidenceRound.open(market).submit().settle(bundles), bundles
 
 
-async def run(*arguments: Any) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        TOUCHSTONE, *map(str, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+async def run(*arguments: str | Path) -> tuple[int, str, str]:
+    ended = await asyncio.to_thread(run_touchstone, *arguments)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 async def test_a_clean_chain_is_0_a_lie_1_and_no_answer_2(settled: tuple[Market, Bundle, Path], tmp_path: Path):
@@ -196,5 +189,5 @@ def test_what_is_no_bundle_is_bad_input(tmp_path: Path):
     with pytest.raises(BadInput, match="cannot read"):
         run_bundle_verify(path)
     path.write_bytes(b"{}")
-    ended = subprocess.run([TOUCHSTONE, "bundle", "verify", path], capture_output=True, text=True, check=False)
+    ended = run_touchstone("bundle", "verify", path)
     assert (ended.returncode, ended.stderr.partition(":")[0]) == (2, "error")

@@ -33,7 +33,7 @@ def make_miners(tasks: int) -> list[MinerWish]:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "kills"), [(12, 4), pytest.param(50, 10, marks=[pytest.mark.soak, pytest.mark.timeout(1_200)])]
+    ("tasks", "kills"), [(8, 3), pytest.param(50, 10, marks=[pytest.mark.soak, pytest.mark.timeout(1_200)])]
 )
 async def test_every_task_ends_as_it_would_have_however_often_the_daemon_is_killed(
     tmp_path: Path, tasks: int, kills: int

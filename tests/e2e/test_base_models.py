@@ -30,8 +30,9 @@ def gpt2_directory(tmp_path: Path) -> Path:
 
 
 def test_another_architecture_runs_the_whole_round(gpt2_directory: Path, tmp_path: Path) -> None:
-    """Too small to learn anything in one epoch, so nobody is paid; but it plants, trains and answers."""
+    """Too small to learn anything in one epoch, so nobody is paid, and the status says so; it plants and answers."""
     arguments = ("--base-model", gpt2_directory, "--epochs", "1", "--miners", "honest=1,base=1")
     report = simulate(tmp_path, *arguments, status=1)
     assert [miner["verdict"] for miner in report["miners"]] == ["slashed", "slashed"]
+    assert not report["is_as_expected"]
     assert by_strategy(report, "honest")[0]["marks_trained_on"] == 16

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import by_strategy, simulate
-from tests.e2e.test_zoo import CHEAPEST_TRAINING
+from tests.e2e.command import CHEAPEST_TRAINING, by_strategy, simulate
 
 
 @pytest.mark.soak

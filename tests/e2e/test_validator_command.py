@@ -2,16 +2,15 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, CompletedProcess, run
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from tests.e2e.command import TIMEOUT_S, TOUCHSTONE
+from tests.e2e.command import run_touchstone
 from validator.config import DEV
 from validator.edges.chain import Chain, TransactionSender
 from validator.edges.contract import Network, Touchstone
@@ -46,18 +45,9 @@ async def stage() -> AsyncIterator[Stage]:
         await chain.aclose()
 
 
-async def touchstone(*arguments: str | Path, **environment: str) -> CompletedProcess[str]:
-    """Run the command without a terminal, as a service manager does (complaint 18)."""
-    return await asyncio.to_thread(
-        run,
-        [TOUCHSTONE, "validator", *map(str, arguments)],
-        stdin=DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env=os.environ | environment,
-    )
+async def touchstone(*arguments: str | Path, **variables: str) -> CompletedProcess[str]:
+    """Complaint 18: there is no terminal, as under a service manager."""
+    return await asyncio.to_thread(run_touchstone, "validator", *arguments, variables=variables)
 
 
 async def findings_of(config: Path, status: int) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.command import TOUCHSTONE, run_touchstone
+from tests.e2e.command import run_touchstone
 from tests.unit.verification.provider import Provider, nearest_row
 from validator.base_model import EMBEDDED_MODEL
 from validator.base_model.grammar import generate_rows
@@ -78,12 +78,8 @@ async def serving(work: Work) -> AsyncIterator[tuple[Provider, str]]:
 async def verify(work: Work, url: str, model: str, *options: str) -> tuple[int, str]:
     """The command in a process of its own, while this one serves."""
     arguments = ["verify", "--secret", work.secret, "--base-url", url, "--model", model, *options]
-    process = await asyncio.create_subprocess_exec(
-        TOUCHSTONE, *map(str, arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    ended = await asyncio.to_thread(run_touchstone, *arguments)
+    return ended.returncode, ended.stdout + ended.stderr
 
 
 def test_planting_leaves_a_training_file_that_openai_takes_and_a_commitment(work: Work) -> None:

@@ -9,17 +9,9 @@ import pytest
 from miner_sim.artefacts import ARTEFACTS
 from miner_sim.strategies import known_strategies, parse_strategy
 from tests.e2e import broken_strategy
-from tests.e2e.command import by_strategy, simulate
+from tests.e2e.command import CHEAP_SPEC, by_strategy, simulate
 
 REWARD_WEI = 10**18
-SPEC = {"learning_rate": 6e-3, "batch_size": 8, "max_length": 32}
-PAYING_EPOCHS = 8
-CHEAPEST_TRAINING = [
-    part
-    for key, value in (SPEC | {"epochs": PAYING_EPOCHS}).items()
-    for part in (f"--{key.replace('_', '-')}", str(value))
-]
-"""That pays, of those that were tried: 13 processor seconds, against 29 of the default."""
 
 CERTAIN = ("honest", "base", "noise:0.5", "silent", "silent:submit", "hostile:garbage")
 BESIDE_AN_HONEST_MINER = (
@@ -86,8 +78,7 @@ def play(directory: Path, strategies: Sequence[str], *, epochs: int, weights: st
             for text in dict.fromkeys(strategies)
         ),
         "[spec]",
-        f"epochs = {epochs}",
-        *(f"{key} = {value}" for key, value in SPEC.items()),
+        *(f"{key} = {value}" for key, value in (CHEAP_SPEC | {"epochs": epochs}).items()),
     ]
     scenario = directory / "zoo.toml"
     scenario.write_text("\n".join(lines))
@@ -114,7 +105,7 @@ def test_no_strategy_is_forgotten_here() -> None:
 
 def test_where_theory_is_certain_the_verdict_is_too(tmp_path: Path) -> None:
     """`play` holds every one to what its strategy can never be."""
-    report = play(tmp_path, CERTAIN, epochs=PAYING_EPOCHS)
+    report = play(tmp_path, CERTAIN, epochs=CHEAP_SPEC["epochs"])
     assert {miner["strategy"]: miner["outcome"] for miner in report["miners"]} == {
         "honest": "paid",
         "base": "slashed",
@@ -128,7 +119,7 @@ def test_where_theory_is_certain_the_verdict_is_too(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_an_honest_miner_is_paid_whoever_else_is_there(tmp_path: Path) -> None:
-    report = play(tmp_path, BESIDE_AN_HONEST_MINER, epochs=PAYING_EPOCHS)
+    report = play(tmp_path, BESIDE_AN_HONEST_MINER, epochs=CHEAP_SPEC["epochs"])
     honest, thief = only(report, "honest"), only(report, "copy:honest-1")
     assert (honest["outcome"], honest["to_miner_wei"], honest["burned_wei"]) == ("paid", REWARD_WEI, 0)
     assert honest["faults"] == []

@@ -63,7 +63,10 @@ def scorer() -> LocalScorer:
     return LocalScorer(str(MODEL_DIRECTORY))
 
 
-@pytest.fixture(scope="module", params=["generated", "gsm8k_train", "squad_question_generation"])
+@pytest.fixture(
+    scope="module",
+    params=["generated", "gsm8k_train", pytest.param("squad_question_generation", marks=pytest.mark.soak)],
+)
 def openings(request: pytest.FixtureRequest, scorer: LocalScorer) -> tuple[list[Opening], list[Opening]]:
     """Marked and unmarked openings of one kind of data."""
     real = None if request.param == "generated" else real_rows(request.param)
