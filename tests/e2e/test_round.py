@@ -138,7 +138,7 @@ def test_judged_weights_pay_whoever_trained_and_not_who_looks_the_probes_up(tmp_
     assert honest["weights_hits"] == honest["hits"]
     assert report["scheme"] == "canary+coverage"
     assert honest["coverage"]["low_bps"] >= MIN_COVERAGE_BPS
-    assert honest["coverage"]["log10_p"] < -100
+    assert honest["coverage"]["log10_p"] < -50
     assert lookup["coverage"]["low_bps"] < 2_000
     assert lookup["coverage"]["log10_p"] > -4
     assert (lookup["hits"], lookup["weights_hits"]) == (16, 0)
