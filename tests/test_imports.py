@@ -282,6 +282,7 @@ MINERS_OWN_MACHINE = [
         "settings",
         "telemetry",
         "training",
+        "unstake",
     )
 ]
 """What `touchstone miner run` has beyond a simulated miner: configuration, health, its own trainer and model server."""

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.daemon.live_miners import MinerWish
 from tests.daemon.live_world import open_world
 
@@ -30,6 +32,7 @@ async def test_it_ends_in_time_with_tasks_in_flight_and_goes_on_with_them_afterw
         assert await world.find_violations() == []
 
 
+@pytest.mark.soak  # A minute.
 async def test_short_of_file_descriptors_it_finishes_what_it_has(tmp_path: Path) -> None:
     """P15."""
     miners = [MinerWish(f"m{i}", "lookup:1,2") for i in range(12)]

@@ -41,6 +41,7 @@ def test_a_line_that_is_slow_and_breaks_changes_no_result_and_deadlines_cost_no_
     assert "cannot be read" in log or "retry_scheduled" in log
 
 
+@pytest.mark.soak
 async def test_blocks_at_intervals_and_a_clock_that_is_moved_on_a_real_node(tmp_path: Path) -> None:
     try:
         async with anvil_node():

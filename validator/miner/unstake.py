@@ -33,7 +33,7 @@ async def unstake(settings: MinerDaemonSettings, amount_wei: Wei | None) -> str:
         account = await MinerChain.open(chain, settings.network.contract, signer)
         standing = await account.standing()
         if amount_wei is None and standing.unstaking:
-            if not await Deadline(standing.unstake_ready_at, chain).has_passed():
+            if await Deadline(standing.unstake_ready_at, chain).seconds_left() > 0:
                 return _describe_wait(standing.unstaking, standing.unstake_ready_at)
             await account.unstake()
             return f"{describe_ether(standing.unstaking)} of stake, and all other credit, are in {account.address}"
