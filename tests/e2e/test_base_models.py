@@ -30,7 +30,7 @@ def gpt2_directory(tmp_path: Path) -> Path:
 
 
 def test_another_architecture_runs_the_whole_round(gpt2_directory: Path, tmp_path: Path) -> None:
-    """Too small to learn anything in one epoch, so nobody is paid, and the status says so; it plants and answers."""
+    """Too small to learn in one epoch, so nobody is paid, and the status says so; but it plants, trains and answers."""
     arguments = ("--base-model", gpt2_directory, "--epochs", "1", "--miners", "honest=1,base=1")
     report = simulate(tmp_path, *arguments, status=1)
     assert [miner["verdict"] for miner in report["miners"]] == ["slashed", "slashed"]

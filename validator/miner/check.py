@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 
 from validator.amounts import describe_ether
 from validator.errors import BadInput, TouchstoneError
-from validator.miner.chain_client import MinerChain
-from validator.miner.daemon import connect, open_model_server
+from validator.miner.daemon import open_account, open_model_server
 from validator.miner.serving import UNSTEADY, Serving
 from validator.miner.settings import MinerDaemonSettings
 from validator.operator.check import Finding
@@ -27,17 +26,14 @@ async def run_checks(settings: MinerDaemonSettings) -> list[Finding]:
                 findings.append(Finding(name, False, " ".join(str(error).split()), remedy, is_fatal))
 
         async def account() -> str:
-            signer = await stack.enter_async_context(open_signer(settings.keys))
-            chain = await connect(settings)
-            stack.push_async_callback(chain.aclose)
-            miner = await MinerChain.open(chain, settings.network.contract, signer)
+            _chain, miner = await stack.enter_async_context(open_account(settings))
             standing, balance = await miner.standing(), await miner.balance_wei()
             stake = standing.free_stake + standing.locked_stake
             missing = Wei(max(0, settings.stake.wei - stake))
             if balance <= missing:
-                raise BadInput(f"{signer.address} has {balance} wei, and {missing} are to be staked, beside gas")
+                raise BadInput(f"{miner.address} has {balance} wei, and {missing} are to be staked, beside gas")
             registered = "is registered" if standing.epoch else "is not registered yet"
-            return f"{signer.address} {registered}, with {describe_ether(Wei(stake))} at stake"
+            return f"{miner.address} {registered}, with {describe_ether(Wei(stake))} at stake"
 
         async def evidence_key() -> str:
             async with open_signer(settings.evidence) as signer:

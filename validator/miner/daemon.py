@@ -126,11 +126,8 @@ async def open_miner(settings: MinerDaemonSettings) -> AsyncIterator[MinerDaemon
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(directory / "lock", f"another miner runs with the state in {directory}"))
-        signer = await stack.enter_async_context(open_signer(settings.keys))
         evidence_key = await stack.enter_async_context(open_signer(settings.evidence))
-        chain = await connect(settings)
-        stack.push_async_callback(chain.aclose)
-        account = await MinerChain.open(chain, settings.network.contract, signer, directory / FIRST_BLOCK_FILE)
+        chain, account = await stack.enter_async_context(open_account(settings, directory / FIRST_BLOCK_FILE))
         models = await stack.enter_async_context(open_model_server(settings))
         serving = Serving(settings.serving, models, settings.training.variables)
         stack.push_async_callback(serving.aclose)
@@ -152,13 +149,20 @@ async def open_miner(settings: MinerDaemonSettings) -> AsyncIterator[MinerDaemon
         yield MinerDaemon(settings, chain, account, jobs, Progress())
 
 
-async def connect(settings: MinerDaemonSettings) -> Chain:
-    """BadInput if the nodes are on another chain than the settings say."""
-    chain = await Chain.connect([url.get_secret_value() for url in settings.network.rpc_urls])
-    if chain.chain_id != settings.network.chain_id:
-        await chain.aclose()
-        raise BadInput(f"network.chain_id is {settings.network.chain_id}, the nodes are on chain {chain.chain_id}")
-    return chain
+@asynccontextmanager
+async def open_account(
+    settings: MinerDaemonSettings, since: Path | None = None
+) -> AsyncIterator[tuple[Chain, MinerChain]]:
+    """The miner's account, with its key in use; `since` as of `MinerChain.open`.
+
+    BadInput for a key that does not open, and if the nodes are on another chain than the settings say.
+    """
+    async with open_signer(settings.keys) as signer, AsyncExitStack() as stack:
+        chain = await Chain.connect([url.get_secret_value() for url in settings.network.rpc_urls])
+        stack.push_async_callback(chain.aclose)
+        if chain.chain_id != settings.network.chain_id:
+            raise BadInput(f"network.chain_id is {settings.network.chain_id}, the nodes are on chain {chain.chain_id}")
+        yield chain, await MinerChain.open(chain, settings.network.contract, signer, since)
 
 
 def open_model_server(settings: MinerDaemonSettings) -> ModelServer:

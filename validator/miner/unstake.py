@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from validator.amounts import describe_ether
 from validator.errors import BadInput
 from validator.files import locked
-from validator.miner.chain_client import Deadline, MinerChain
-from validator.miner.daemon import connect
+from validator.miner.chain_client import Deadline
+from validator.miner.daemon import open_account
 from validator.miner.settings import MinerDaemonSettings
-from validator.operator.wallet import open_signer
 from validator.types import Wei
 
 
@@ -27,10 +26,7 @@ async def unstake(settings: MinerDaemonSettings, amount_wei: Wei | None) -> str:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(directory / "lock", f"a miner runs with the state in {directory}: stop it first"))
-        signer = await stack.enter_async_context(open_signer(settings.keys))
-        chain = await connect(settings)
-        stack.push_async_callback(chain.aclose)
-        account = await MinerChain.open(chain, settings.network.contract, signer)
+        chain, account = await stack.enter_async_context(open_account(settings))
         standing = await account.standing()
         if amount_wei is None and standing.unstaking:
             if await Deadline(standing.unstake_ready_at, chain).seconds_left() > 0:
