@@ -5,6 +5,7 @@ runs never write to one store (a lock file beside it, which ends with its proces
 """
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from validator.errors import BadInput
-from validator.files import locked
+from validator.files import create_whole, locked
 from validator.sqlite_file import connected
 from validator.tournament.rounds import Played, Result, Round, read_results
 from validator.types import Wei
@@ -111,16 +112,13 @@ class Store:
         """Create it if there is none. BadInput if another process is writing to it."""
         lock = path.with_name(f"{path.name}.lock")
         refusal = f"another process is playing the tournament of {path}: wait for it"
-        with locked(lock, refusal), connected(path, "store of a tournament", PRAGMAS) as connection:
-            is_new = not sa.inspect(connection).get_table_names()
-            connection.rollback()
-            if is_new:
-                with connection.begin():
-                    metadata.create_all(connection)
-                    connection.execute(about.insert().values(schema_version=SCHEMA_VERSION))
-            store = cls(connection)
-            store._check_schema(path)
-            yield store
+        with locked(lock, refusal):
+            if not path.exists():
+                create_whole(path, _without_rounds(), 0o644)
+            with connected(path, "store of a tournament", PRAGMAS) as connection:
+                store = cls(connection)
+                store._check_schema(path)
+                yield store
 
     def done_keys(self) -> set[str]:
         """Keys of the rounds that need not be played again."""
@@ -208,6 +206,17 @@ class Store:
             raise BadInput(
                 f"{path} was written by another version (schema {version}, not {SCHEMA_VERSION}): name another"
             )
+
+
+def _without_rounds() -> bytes:
+    """The file of a new store, made in memory: a reader never sees one without its tables."""
+    with connected(Path(":memory:"), "store of a tournament", PRAGMAS) as connection:
+        with connection.begin():
+            metadata.create_all(connection)
+            connection.execute(about.insert().values(schema_version=SCHEMA_VERSION))
+        database = connection.connection.driver_connection
+        assert isinstance(database, sqlite3.Connection)  # noqa: S101 - for the types
+        return database.serialize()
 
 
 def _to_row(result: Result) -> dict[str, Any]:

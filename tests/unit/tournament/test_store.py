@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,22 @@ def test_two_runs_never_write_to_one_store_and_readers_wait_for_nobody(tmp_path)
     other.start()
     assert said.get(timeout=30) == "wrote"
     other.join()
+
+
+def test_a_new_store_is_there_with_its_tables_or_not_at_all(tmp_path):
+    """A reader looks again and again while a writer makes one: it never finds half of one."""
+
+    def read(path):
+        while not path.exists():
+            pass
+        return read_store(path)
+
+    with ThreadPoolExecutor(1) as reader:
+        for number in range(30):
+            path = tmp_path / f"{number}.sqlite"
+            found = reader.submit(read, path)
+            with Store.writing(path):
+                assert found.result(timeout=60) == ([], [])
 
 
 def test_what_is_no_store_is_refused(tmp_path):
