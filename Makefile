@@ -17,7 +17,7 @@ demo: $(VENV)/.demo  ## One whole round: five simulated miners, really trained, 
 	$(BIN)/touchstone simulate
 
 # The browser comes by npm, for one kind of machine.
-test: $(VENV)/.dev $(if $(and $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),$(shell command -v npm)),$(BROWSER))  ## All tests: about 21 minutes on two cores
+test: $(VENV)/.dev $(if $(and $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),$(shell command -v npm)),$(BROWSER))  ## All tests: about 20 minutes on two cores
 	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not soak"
 
 soak: $(VENV)/.dev  ## What takes longer than `make test` may

@@ -87,10 +87,27 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
             "printed in bold, where its mean profit is above nothing and above that of honest work by more than "
             f"{MARGIN_SHARE:g} of the reward. The models are small: what a large one would learn is not said here.\n"
         ),
-        *(_render_setting(statistics, scheme, parameters) for scheme, parameters in statistics.settings),
+        "## Where cheating pays\n",
+        table(
+            ["scheme", "honest miners paid", "cheats", "of which pay", "the cheapest of them"],
+            [_summarise(statistics, *setting) for setting in statistics.settings],
+        ),
+        *(_render_setting(statistics, *setting) for setting in statistics.settings),
         _render_comparisons(statistics),
     ]
     return "\n".join(parts)
+
+
+def _summarise(statistics: Statistics, scheme: str, parameters: str) -> list[str]:
+    honest = statistics.honest(scheme, parameters)
+    paying = statistics.profitable_cheats(scheme, parameters)
+    return [
+        scheme,
+        f"{honest.paid.count} of {len(honest.trials)}" if honest else "-",
+        str(sum(cell.is_cheat for cell in statistics.under(scheme, parameters))),
+        f"**{len(paying)}**" if paying else "none",
+        f"{paying[0].strategy}: {_describe_profit(paying[0].profit)}" if paying else "-",
+    ]
 
 
 def _render_setting(statistics: Statistics, scheme: str, parameters: str) -> str:
@@ -111,10 +128,7 @@ def _render_setting(statistics: Statistics, scheme: str, parameters: str) -> str
         ]
         for cell in sorted(cells, key=lambda cell: (ORDER.index(cell.intent), -cell.paid.value, -cell.mean_hits))
     ]
-    verdict = "No cheat earned more than honest work."
-    if paying:
-        verdict = f"**Cheating pays: {len(paying)} strategies, the cheapest of them {paying[0].strategy}.**"
-    return f"## {scheme}\n\n{verdict}\n\n{table(header, rows)}"
+    return f"## {scheme}\n\n{table(header, rows)}"
 
 
 def _mean_share(cell: Cell) -> str:

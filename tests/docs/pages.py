@@ -45,6 +45,11 @@ def section(name: str, title: str) -> list[Command]:
     return _sections(ROOT / name)[title]
 
 
+def toml_blocks(name: str) -> list[str]:
+    """The configurations that a page shows, in order."""
+    return [token.content for token in tokens(ROOT / name) if token.type == "fence" and token.info.strip() == "toml"]
+
+
 def _sections(page: Path) -> dict[str, list[Command]]:
     found: dict[str, list[Command]] = {"": []}
     title, page_tokens = "", tokens(page)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.live_world import free_port
-from tests.docs.pages import Command, commands, section
+from tests.docs.pages import Command, commands, section, toml_blocks
 from tests.docs.terminal import Terminal
 from tests.report.made_store import make_store
 from validator.base_model import EMBEDDED_MODEL
@@ -34,14 +34,14 @@ PAYER = SecretBytes(b"\6" * 32)
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 
 QUICKSTART = section("docs/quickstart.md", "A validator of your own")
-SIMULATIONS = section("docs/quickstart.md", "Simulate what you want to know")
+SIMULATIONS = section("docs/simulator.md", "One round")
 BACKUP = section("docs/operator.md", "Back up and restore")
 CALIBRATION = section("docs/operator.md", "Judge how much was trained on")
 DESIGN = section("docs/operator.md", "Design a test")
 REQUEST = section("docs/customer.md", "Ask a validator")
 PLANTING = [each for each in commands("docs/customer.md") if each.text.startswith("touchstone plant")]
 AUDIT = [each for each in commands("docs/auditor.md") if each.text.startswith("touchstone audit")]
-TOURNAMENT = section("docs/science.md", "Play every cheat against every scheme")[1:]
+TOURNAMENT = section("docs/simulator.md", "A tournament: which cheats pay")[1:]
 TYPED: list[Command] = [
     *(QUICKSTART + SIMULATIONS + BACKUP + CALIBRATION + DESIGN + PLANTING + AUDIT + TOURNAMENT),
     *(each for each in REQUEST if " fetch " not in each.text),
@@ -155,7 +155,7 @@ def test_a_spec_is_calibrated(desk: Callable[[], Terminal]) -> None:
 def test_simulations_end_with_a_result(command: Command, desk: Callable[[], Terminal]) -> None:
     terminal = desk()
     shutil.copytree(EMBEDDED_MODEL, terminal.directory / "my-model")
-    (terminal.directory / "mine.toml").write_text('[population]\nsilent = { strategy = "silent" }\n')
+    (terminal.directory / "mine.toml").write_text(toml_blocks("docs/simulator.md")[0])
     rows = terminal.directory / "rows.jsonl"
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:300]))
     # Honest miners need not be paid by every one of these specs: that is a result too.

@@ -6,12 +6,14 @@ import tomllib
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT
+from tests.docs.pages import PAGES, ROOT, toml_blocks
 from validator.marks.schemes import make_scheme
 from validator.miner.settings import MinerDaemonSettings
 from validator.plan.terms import choose_thresholds
 from validator.requests.quotes import judge
 from validator.settings import Settings
+from validator.simulation.scenario import load_scenario
+from validator.tournament.grid import load_grid
 
 KINDS = (Settings, MinerDaemonSettings)
 
@@ -19,7 +21,17 @@ KINDS = (Settings, MinerDaemonSettings)
 def test_the_page_says_what_the_code_says() -> None:
     """`python tools/site/settings_page.py` writes it."""
     pages = runpy.run_path(str(ROOT / "tools" / "site" / "settings_page.py"))["render"]()
-    assert pages == {name: (ROOT / "docs" / name).read_text() for name in ("settings.md", "miner-settings.md")}
+    assert len(pages) == 3
+    assert pages == {name: (ROOT / "docs" / name).read_text() for name in pages}
+
+
+def test_the_scenario_and_the_grid_of_the_simulators_guide_are_read(tmp_path) -> None:
+    scenario, grid = (tmp_path / name for name in ("mine.toml", "grid.toml"))
+    for path, text in zip((scenario, grid), toml_blocks("docs/simulator.md"), strict=True):
+        path.write_text(text)
+    assert [miner.strategy for miner in load_scenario(str(scenario)).miners][-1] == "lookup"
+    # 20 seeds of two parameters.
+    assert len(load_grid(grid).plan()) == 40
 
 
 def test_settings_that_pages_name_are_there() -> None:

@@ -24,17 +24,6 @@ FILES = ("deploy/config/miner.toml", "deploy/miner/train.py", "deploy/systemd/to
 LINK = re.compile(r"(?<=\]\()(?!https?://|#)([^)#\s]+)")
 
 
-MEASURED = {"Every cheat": "cheats.md"}
-"""A page that there is once its campaign has been run."""
-
-
-def on_config(config: Any) -> Any:
-    if not (ROOT / "docs" / MEASURED["Every cheat"]).exists():
-        for pages in (pages for group in config.nav for pages in group.values() if MEASURED in pages):
-            pages.remove(MEASURED)
-    return config
-
-
 def on_files(files: Files, config: Any) -> Files:
     for source, name in PAGES.items():
         files.append(File.generated(config, name, abs_src_path=str(ROOT / source)))

@@ -1,4 +1,4 @@
-"""docs/settings.md and docs/miner-settings.md: every setting with its default and meaning, read from the code.
+"""Every setting of daemons, scenarios and tournaments with its default and meaning, read from the code.
 
 `python tools/site/settings_page.py` writes the pages; a test holds them to the code.
 """
@@ -25,6 +25,8 @@ from validator.plan.terms import (
     compute_availability_bond,
 )
 from validator.settings import Settings
+from validator.simulation.scenario import Faults, Group, Scenario, Spec
+from validator.tournament.grid import Grid, Part
 from validator.types import Wei
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,6 +37,21 @@ Written by `python tools/site/settings_page.py` from the code; `touchstone {who}
 configuration. A variable of the environment is `TOUCHSTONE_<TABLE>__<KEY>`, such as `TOUCHSTONE_LOG__LEVEL`. Paths are
 relative to the configuration.
 """
+SIMULATION_HEAD = """\
+# Scenarios and grids, key by key
+
+Written by `python tools/site/settings_page.py` from the code. [Simulate dishonest miners](simulator.md) shows how they
+are used. Both are TOML files, and paths in them are relative to the file.
+"""
+SIMULATION = {
+    "A scenario": Scenario,
+    "population.NAME": Group,
+    "spec": Spec,
+    "faults": Faults,
+    "A grid": Grid,
+    "parts": Part,
+}
+"""What each table of a scenario, and then of a grid, is read into."""
 ETHER = 10**18
 
 
@@ -43,21 +60,28 @@ def render() -> dict[str, str]:
     return {
         "settings.md": "\n".join([HEAD.format(who="validator"), *_tables(Settings), *_network()]),
         "miner-settings.md": "\n".join([HEAD.format(who="miner"), *_tables(MinerDaemonSettings)]),
+        "simulator-settings.md": "\n".join([SIMULATION_HEAD, *(_keys(*found) for found in SIMULATION.items())]),
     }
 
 
 def _tables(settings: type[BaseModel]) -> Iterator[str]:
     for name, field in settings.model_fields.items():
-        table = cast(type[BaseModel], field.annotation)
-        yield f"## {name}\n\n{(table.__doc__ or '').splitlines()[0]}\n"
-        rows = ((f"`{key}`", _default(found), found.description or "") for key, found in table.model_fields.items())
-        yield _table(("key", "default", "meaning"), rows)
+        yield _keys(name, cast(type[BaseModel], field.annotation))
+
+
+def _keys(name: str, table: type[BaseModel]) -> str:
+    rows = (
+        (f"`{key}`", _default(found), " ".join((found.description or "").split()))
+        for key, found in table.model_fields.items()
+    )
+    head = f"## {name}\n\n{(table.__doc__ or '').splitlines()[0]}\n\n"
+    return head + _table(("key", "default", "meaning"), rows)
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    if field.default is None:
+    if field.default is None or field.default_factory is not None or isinstance(field.default, BaseModel):
         return "-"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
     return f"`{json.dumps(value)}`"

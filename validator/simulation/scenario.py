@@ -28,7 +28,7 @@ LIBRARY = files("miner_sim") / "scenarios"
 SUFFIX = ".toml"
 CHAINS = ("embedded", "anvil")
 MAX_SEED = 2**31
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def _check(make: Callable[[], T]) -> T:
@@ -45,8 +45,9 @@ class Group(BaseModel):
     model_config = _STRICT
 
     strategy: str
-    """As `miner_sim` writes it, such as "partial:0.25"."""
+    """What they do, such as partial:0.25 (strategies.md)."""
     count: Annotated[int, Field(ge=1)] = 1
+    """How many of them."""
 
 
 class Spec(BaseModel):
@@ -55,11 +56,15 @@ class Spec(BaseModel):
     model_config = _STRICT
 
     epochs: int = 12
+    """Times that every row is trained on."""
     learning_rate: float = 4e-3
+    """At the beginning; it falls to nothing at the end."""
     batch_size: int = 4
+    """Rows of a training step."""
     max_length: int = 256
     """Tokens of a row that training reads."""
     method: str = "full"
+    """Or lora."""
     rank: int | None = None
     """Of a LoRA adapter."""
 
@@ -92,6 +97,7 @@ class Scenario(BaseModel):
     model_config = _STRICT
 
     name: str = ""
+    """Of the scenario, for whoever reads it."""
     about: str = ""
     """What it shows."""
     strategies: list[Path] = []
@@ -99,21 +105,27 @@ class Scenario(BaseModel):
     population: Annotated[dict[str, Group], Field(min_length=1)]
     """Miners by a name for each group, which becomes part of theirs."""
     scheme: str | None = None
-    """None: canary, with coverage where weights are judged."""
+    """How marks are hidden; without one canary, with coverage where weights are returned."""
     probes: int = 16
+    """Marked rows, each of which is asked once; 16 to 64."""
     slashing: bool = True
+    """Whether too few hits burn the miner's bond."""
     weights: Literal["none", "delivered", "judged"] = "none"
+    """Whether the model is returned, and whether the verdict depends on it."""
     data: Path | None = None
-    """A JSONL file; None: generated rows."""
+    """A JSONL file; without one rows are generated."""
     rows: Annotated[int, Field(ge=1)] | None = None
-    """How many; None: all of the data, or 300 generated ones."""
+    """How many; without a number all of the data, or 300 generated ones."""
     base_model: str | None = None
-    """A directory or a Hugging Face id; None: the embedded one."""
+    """A directory or a Hugging Face id; without one the embedded model."""
     spec: Spec = Spec()
+    """The training that is paid for."""
     chain: str = "embedded"
     """Or anvil, or the URL of a development node."""
     seed: Annotated[int, Field(ge=0, lt=MAX_SEED)] = 0
+    """Of rows, marks, keys, choices and training."""
     faults: Faults = Faults()
+    """What goes wrong beside the miners."""
 
     @field_validator("strategies")
     @classmethod

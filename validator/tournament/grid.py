@@ -19,6 +19,7 @@ from validator.simulation.scenario import beside
 from validator.tournament.rounds import Round
 
 SHIPPED = Path(__file__).parent / "grids"
+_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 Settings = dict[str, Any]
 Company = tuple[str, ...]
 """Strategies that must meet in one round, such as a miner that copies and one to copy from."""
@@ -27,14 +28,18 @@ Company = tuple[str, ...]
 class Part(BaseModel):
     """Strategies, each played under every scheme, all parameters and every seed that the part names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _STRICT
 
     strategies: Annotated[list[str | Annotated[list[str], Field(min_length=2)]], Field(min_length=1)]
+    """Each alone, or a list of those that must meet in one round, such as a miner that copies and one to copy from."""
     schemes: list[str] | None = None
-    """Names of the grid's; all if absent."""
+    """Names of the grid's schemes; without any all of them."""
     parameters: list[str] | None = None
+    """Names of the grid's parameters; without any all of them."""
     first_seed: Annotated[int, Field(ge=0)] = 0
+    """The first of the seeds."""
     seeds: Annotated[int, Field(ge=1, le=10_000)]
+    """How many: each draws rows, marks and training anew."""
 
     @property
     def companies(self) -> list[Company]:
@@ -42,13 +47,16 @@ class Part(BaseModel):
 
 
 class Grid(BaseModel):
-    """The whole file."""
+    """What a tournament plays."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _STRICT
 
     name: str
+    """Of the tournament."""
     about: str
+    """What is played, and why."""
     miners_per_round: Annotated[int, Field(ge=1, le=MAX_MINERS)] = 16
+    """At most so many strategies share rows, marks and chain."""
     round_limit_s: Annotated[float, Field(gt=0)] = 3600.0
     """Wall-clock seconds after which a round has failed."""
     settings: Settings = Field(default_factory=dict)
@@ -58,7 +66,9 @@ class Grid(BaseModel):
     parameters: Annotated[dict[str, Settings], Field(min_length=1)] = Field(
         default_factory=lambda: dict[str, Settings](default={})
     )
+    """Settings on top of those, under names for the tables; one without any, `default`, if there are none."""
     parts: Annotated[list[Part], Field(min_length=1)]
+    """What is played, one after the other within a seed."""
 
     def plan(self) -> list[Round]:
         """Every round once: all that has the first seed before any that has the second, so that a tournament that is
