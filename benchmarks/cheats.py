@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from benchmarks.science.figures import table
+from benchmarks.science.plots import COLOURS, save_plot
 from validator.json_lines import JsonLines
-from validator.tournament.cells import Cell, Estimate
+from validator.tournament.cells import HONEST, Cell, Estimate
 from validator.tournament.command import run_tournament
 from validator.tournament.rounds import Played, Result, Round
 from validator.tournament.statistics import MARGIN_SHARE, Statistics, compute_statistics
@@ -23,6 +26,7 @@ GRID = "published"
 ROUNDS = Path(__file__).with_name("cheats.jsonl")
 STORE = Path(__file__).parents[1] / ".cache" / "cheats.sqlite"
 PAGE = Path("docs") / "cheats.md"
+FIGURE = Path("docs") / "figures" / "cheats.svg"
 KEPT = ("scheme", "data", "rows", "seed", "spec")
 KEPT_OF_MINERS = (
     *("name", "strategy", "intent", "verdict", "outcome", "hits", "n", "p_value", "coverage", "weights_hits"),
@@ -88,6 +92,7 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
             f"{MARGIN_SHARE:g} of the reward. The models are small: what a large one would learn is not said here.\n"
         ),
         "## Where cheating pays\n",
+        f"![Mean profit of every strategy under every scheme]({FIGURE.relative_to(PAGE.parent)})\n",
         table(
             ["scheme", "honest miners paid", "cheats", "of which pay", "the cheapest of them"],
             [_summarise(statistics, *setting) for setting in statistics.settings],
@@ -96,6 +101,33 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
         _render_comparisons(statistics),
     ]
     return "\n".join(parts)
+
+
+def draw_figure(statistics: Statistics) -> Figure:
+    """The mean profit of every strategy under every scheme; on the line, that of honest work."""
+    strategies = sorted({(ORDER.index(cell.intent), cell.strategy) for cell in statistics.cells}, reverse=True)
+    places = {strategy: place for place, (_intent, strategy) in enumerate(strategies)}
+    figure = Figure(figsize=(7, 1 + 0.17 * len(places)))
+    axes = figure.subplots()
+    for number, (scheme, parameters) in enumerate(statistics.settings):
+        means = {cell.strategy: cell.profit.mean for cell in statistics.under(scheme, parameters) if cell.profit}
+        dodged = [places[strategy] + 0.2 * (1 - number) for strategy in means]
+        colour = COLOURS[scheme.split(",")[0]]
+        axes.plot(list(means.values()), dodged, "o", markersize=3.5, alpha=0.8, color=colour, label=scheme)
+        if HONEST in means:
+            axes.axvline(means[HONEST], color=colour, linewidth=0.8)
+    axes.set_yticks(list(places.values()), list(places), fontsize="x-small")
+    axes.set_xlabel("ether per miner, at a reward of 1 and a bond of 1")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def write_page() -> None:
+    """The page and its picture, of what the store has."""
+    rounds, results = read_store(STORE)
+    PAGE.write_text(render_page(rounds, results))
+    save_plot(draw_figure(compute_statistics(results)), FIGURE)
 
 
 def _summarise(statistics: Statistics, scheme: str, parameters: str) -> list[str]:
@@ -169,7 +201,7 @@ def main() -> None:
             )
     finally:
         keep_rounds(STORE)
-        PAGE.write_text(render_page(*read_store(STORE)))
+        write_page()
 
 
 if __name__ == "__main__":

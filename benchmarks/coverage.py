@@ -36,7 +36,7 @@ CALIBRATION_PARTS = range(5)
 TEST_PARTS = range(5, 10)
 CALIBRATED_SHARES = (1.0, 0.5)
 TEST_SHARES = (0.25, 0.75, 0.1, 0.9, 0.5, 1.0)
-REPEATS = {"full": 4, "slow": 1, "lora": 1}
+REPEATS = {"full": 4, "slow": 1, "lora": 1, "lora-64": 1}
 """How often each part takes each test share."""
 JUDGED_SHARES, JUDGED_REPEATS = (0.75, 1.0), 8
 """Those that a task is refused and paid for, where the spec is `full`."""
@@ -46,6 +46,7 @@ SPECS = {
     "full": _FULL,
     "slow": replace(_FULL, learning_rate=2e-3),
     "lora": replace(_FULL, learning_rate=5e-3, method="lora", rank=32),
+    "lora-64": replace(_FULL, learning_rate=2e-3, batch_size=2, method="lora", rank=64),
 }
 
 

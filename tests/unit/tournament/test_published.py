@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cheats import ROUNDS, fill_store, keep_rounds, render_page
+from benchmarks.cheats import FIGURE, PAGE, ROUNDS, draw_figure, fill_store, keep_rounds, render_page
+from benchmarks.science.plots import save_plot
 from tests.unit.tournament.samples import a_round, miner, played
 from validator.tournament.rounds import Played
+from validator.tournament.statistics import compute_statistics
 from validator.tournament.store import Store, read_store
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +51,10 @@ def test_the_page_shows_the_stored_rounds(tmp_path):
     assert len(set(keys)) == len(keys)
     if keys:
         fill_store(tmp_path / "all.sqlite")
-        assert (ROOT / "docs" / "cheats.md").read_text() == render_page(*read_store(tmp_path / "all.sqlite"))
+        rounds, results = read_store(tmp_path / "all.sqlite")
+        assert (ROOT / PAGE).read_text() == render_page(rounds, results)
+        save_plot(draw_figure(compute_statistics(results)), tmp_path / FIGURE.name)
+        assert (tmp_path / FIGURE.name).read_bytes() == (ROOT / FIGURE).read_bytes()
 
 
 def _lines() -> list[str]:
