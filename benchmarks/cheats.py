@@ -26,7 +26,7 @@ GRID = "published"
 ROUNDS = Path(__file__).with_name("cheats.jsonl")
 STORE = Path(__file__).parents[1] / ".cache" / "cheats.sqlite"
 PAGE = Path("docs") / "cheats.md"
-FIGURE = Path("docs") / "figures" / "cheats.svg"
+FIGURE = PAGE.with_suffix(".svg")
 KEPT = ("scheme", "data", "rows", "seed", "spec")
 KEPT_OF_MINERS = (
     *("name", "strategy", "intent", "verdict", "outcome", "hits", "n", "p_value", "coverage", "weights_hits"),

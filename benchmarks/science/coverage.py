@@ -9,7 +9,6 @@ from benchmarks.science.figures import proportion, table
 from validator.config import MIN_COVERAGE_BPS
 from validator.errors import BadInput
 from validator.marks.coverage import count_marks
-from validator.plan.spec import TrainingSpec
 
 
 def judge_specs(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -32,19 +31,27 @@ def coverage_section(results: dict[str, Any]) -> str:
     figures = coverage_table(results)
     if not figures:
         return ""
+    specs = "; ".join(_describe_spec(name, results) for name in judge_specs(results))
     return (
-        f"{ROWS:,} rows of `{DATASET}`, {count_marks(ROWS)} of them with a marked word, each spec with a reference of "
-        "its own, calibrated on other rows of the dataset: "
-        + "; ".join(f"`{name}` {_describe_spec(spec)}" for name, spec in SPECS.items())
-        + ". The less an honest training learns, the less is known of its share: at 5e-3, `lora` learns half as much "
-        "as at the rate of `lora-64`, which was chosen by what one honest training learned, before any share was "
-        "estimated.\n\n![Estimated share against the true one](figures/coverage.svg)\n\n" + figures
+        f"{ROWS:,} rows of `{DATASET}`, {count_marks(ROWS)} of them with a word drawn from 4 candidates, each spec "
+        f"with a reference of its own, calibrated on other rows of the dataset. {specs}. The less an honest training "
+        "learns, the wider are the intervals of every share. The rate and rank of `lora-64` were chosen by what one "
+        "honest training learned, before any share was estimated.\n\n"
+        "![Estimated share against the true one](figures/coverage.svg)\n\n" + figures
     )
 
 
-def _describe_spec(spec: TrainingSpec) -> str:
+def _describe_spec(name: str, results: dict[str, Any]) -> str:
+    """With what its calibration runs on all rows have learned."""
+    spec = SPECS[name]
     method = spec.method if spec.rank is None else f"{spec.method} of rank {spec.rank}"
-    return f"is {method}, {spec.epochs} epochs at {spec.learning_rate:g} in batches of {spec.batch_size}"
+    lines = [line for line in results["coverage"] if line["spec"] == name and not line["is_test"]]
+    ranks = [line["runs"][-1]["trained"] for line in lines if line["share"] == 1]
+    learned = sum(rank[0] for rank in ranks) / sum(map(sum, ranks))
+    return (
+        f"`{name}`: {method}, {spec.epochs} epochs at {spec.learning_rate:g} in batches of {spec.batch_size}, after "
+        f"which {learned:.0%} of the drawn words have become the likeliest"
+    )
 
 
 def coverage_table(results: dict[str, Any]) -> str:
