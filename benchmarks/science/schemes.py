@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterable
 from statistics import mean
 from typing import Any
 
-from benchmarks.science.campaign import ACTIVATION_MARKS, QUALITY_DATA, QUALITY_SCHEME, SUBSET_DATA
+from benchmarks.science.campaign import (
+    ACTIVATION_MARKS,
+    LARGE_EPOCHS,
+    LARGE_ROWS,
+    QUALITY_DATA,
+    QUALITY_SCHEME,
+    SUBSET_DATA,
+)
 from benchmarks.science.figures import (
     activation,
     honest_miners,
@@ -37,6 +44,11 @@ def schemes_table(results: dict[str, Any], wanted: Iterable[str]) -> str:
 def _honest(results: dict[str, Any], scheme: str) -> str:
     cells = honest_miners(results, scheme)
     return activation(cells) if cells else ""
+
+
+def _large(results: dict[str, Any], scheme: str) -> str:
+    cells = miners(results, scheme=scheme, miner="honest", rows=LARGE_ROWS, epochs=LARGE_EPOCHS.get(scheme))
+    return activation(cells) + f"; {LARGE_EPOCHS[scheme]} epochs" if cells else ""
 
 
 def _null(results: dict[str, Any], scheme: str) -> str:
@@ -87,6 +99,7 @@ def _cost(results: dict[str, Any], scheme: str) -> str:
 
 PROPERTIES: list[tuple[str, Property]] = [
     ("honest activation; trainings paid", _honest),
+    (f"the same of {LARGE_ROWS:,} rows", _large),
     ("hit by chance", _null),
     ("planted openings in answers to fresh prompts", _fresh),
     ("half-trained miner", _half),
