@@ -5,7 +5,6 @@ runs never write to one store (a lock file beside it, which ends with its proces
 """
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -214,9 +213,9 @@ def _without_rounds() -> bytes:
         with connection.begin():
             metadata.create_all(connection)
             connection.execute(about.insert().values(schema_version=SCHEMA_VERSION))
-        database = connection.connection.driver_connection
-        assert isinstance(database, sqlite3.Connection)  # noqa: S101 - for the types
-        return database.serialize()
+        driver: Any = connection.connection.driver_connection
+        content: bytes = driver.serialize()
+        return content
 
 
 def _to_row(result: Result) -> dict[str, Any]:
