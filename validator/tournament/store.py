@@ -5,6 +5,7 @@ runs never write to one store (a lock file beside it, which ends with its proces
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -208,14 +209,13 @@ class Store:
 
 
 def _without_rounds() -> bytes:
-    """The file of a new store, made in memory: a reader never sees one without its tables."""
-    with connected(Path(":memory:"), "store of a tournament", PRAGMAS) as connection:
-        with connection.begin():
+    """The file of a new store, made elsewhere: readers never see one without its tables, or one whose mode changes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "store.sqlite"
+        with connected(path, "store of a tournament", PRAGMAS) as connection, connection.begin():
             metadata.create_all(connection)
             connection.execute(about.insert().values(schema_version=SCHEMA_VERSION))
-        driver: Any = connection.connection.driver_connection
-        content: bytes = driver.serialize()
-        return content
+        return path.read_bytes()
 
 
 def _to_row(result: Result) -> dict[str, Any]:
