@@ -73,7 +73,7 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
     """What every strategy earned under every scheme."""
     statistics = compute_statistics(results)
     done = [record for record in rounds if record.is_done]
-    hours = sum(record.cpu_s or 0.0 for record in done) / SECONDS_PER_HOUR
+    hours = sum(result.cpu_s or 0.0 for result in results) / SECONDS_PER_HOUR
     machines = Counter(", ".join(f"{name} {found}" for name, found in record.versions.items()) for record in done)
     parts = [
         "# What cheating earns\n",
@@ -81,7 +81,7 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
             "Every strategy of [strategies.md](strategies.md), really run under every scheme: the grid "
             "`validator/tournament/grids/published.toml`, played by `python -m benchmarks.cheats` "
             f"(`touchstone tournament run published --store FILE` plays the same). So far {len(done)} rounds, "
-            f"{hours:.1f} hours of one processor, on {'; '.join(machines)}.\n"
+            f"in which the miners worked for {hours:.1f} hours of one processor, on {'; '.join(machines)}.\n"
         ),
         (
             "One trial is one strategy under one seed, which draws rows, marks and training anew. *Paid*: how many "
