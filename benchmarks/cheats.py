@@ -111,6 +111,7 @@ def draw_figure(statistics: Statistics) -> Figure:
     axes = figure.subplots()
     for number, (scheme, parameters) in enumerate(statistics.settings):
         means = {cell.strategy: cell.profit.mean for cell in statistics.under(scheme, parameters) if cell.profit}
+        # Beside each other, so that equal profits are all seen.
         dodged = [places[strategy] + 0.2 * (1 - number) for strategy in means]
         colour = COLOURS[scheme.split(",")[0]]
         axes.plot(list(means.values()), dodged, "o", markersize=3.5, alpha=0.8, color=colour, label=scheme)

@@ -28,7 +28,8 @@ LIBRARY = files("miner_sim") / "scenarios"
 SUFFIX = ".toml"
 CHAINS = ("embedded", "anvil")
 MAX_SEED = 2**31
-_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+"""Of whatever an author writes: no key that nobody knows, and each explained by the words below it."""
 
 
 def _check(make: Callable[[], T]) -> T:
@@ -42,10 +43,10 @@ def _check(make: Callable[[], T]) -> T:
 class Group(BaseModel):
     """Miners that do the same."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     strategy: str
-    """What they do, such as partial:0.25 (strategies.md)."""
+    """What they do, such as partial:0.25."""
     count: Annotated[int, Field(ge=1)] = 1
     """How many of them."""
 
@@ -53,12 +54,12 @@ class Group(BaseModel):
 class Spec(BaseModel):
     """The training that is paid for; defaults are those of the embedded model."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     epochs: int = 12
     """Times that every row is trained on."""
     learning_rate: float = 4e-3
-    """At the beginning; it falls to nothing at the end."""
+    """The highest: it warms up to it, and falls to nothing by the end."""
     batch_size: int = 4
     """Rows of a training step."""
     max_length: int = 256
@@ -81,7 +82,7 @@ class Spec(BaseModel):
 class Faults(BaseModel):
     """What goes wrong beside the miners, for real. Only the validator's own connection to the chain is disturbed."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     node_delay_s: Annotated[float, Field(ge=0, le=60)] = 0.0
     """Before each of the node's answers."""
@@ -94,7 +95,7 @@ class Faults(BaseModel):
 class Scenario(BaseModel):
     """A whole simulation."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: str = ""
     """Of the scenario, for whoever reads it."""

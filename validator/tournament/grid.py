@@ -11,15 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from validator.errors import BadInput, first_problem
 from validator.simulation.options import MAX_MINERS
-from validator.simulation.scenario import beside
+from validator.simulation.scenario import STRICT, beside
 from validator.tournament.rounds import Round
 
 SHIPPED = Path(__file__).parent / "grids"
-_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 Settings = dict[str, Any]
 Company = tuple[str, ...]
 """Strategies that must meet in one round, such as a miner that copies and one to copy from."""
@@ -28,7 +27,7 @@ Company = tuple[str, ...]
 class Part(BaseModel):
     """Strategies, each played under every scheme, all parameters and every seed that the part names."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     strategies: Annotated[list[str | Annotated[list[str], Field(min_length=2)]], Field(min_length=1)]
     """Each alone, or a list of those that must meet in one round, such as a miner that copies and one to copy from."""
@@ -49,7 +48,7 @@ class Part(BaseModel):
 class Grid(BaseModel):
     """What a tournament plays."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: str
     """Of the tournament."""

@@ -50,7 +50,7 @@ class Played:
     report: dict[str, Any]
     wall_s: float
     cpu_s: float
-    """Of the round's processes together: chain, validator, miners and their training."""
+    """Of the processes that were waited for, which leaves out training: miners measure that themselves."""
     versions: dict[str, str]
     """Package, Python, torch, machine."""
 

@@ -84,8 +84,10 @@ def _print_notes(console: Console, statistics: Statistics) -> None:
 
 def _print_rounds(console: Console, rounds: Sequence[RoundRecord]) -> None:
     done = [record for record in rounds if record.is_done]
-    hours = sum(record.cpu_s or 0.0 for record in done) / SECONDS_PER_HOUR
-    console.print(f"{len(done)} round{'' if len(done) == 1 else 's'}, {hours:.3g} CPU hours.", soft_wrap=True)
+    hours = sum(record.wall_s or 0.0 for record in done) / SECONDS_PER_HOUR
+    console.print(
+        f"{len(done)} round{'' if len(done) == 1 else 's'}, {hours:.3g} hours if one follows another.", soft_wrap=True
+    )
     for versions, count in Counter(_describe_versions(record) for record in done).most_common():
         console.print(f"  {count} with {versions}", soft_wrap=True, markup=False)
     for record in rounds:

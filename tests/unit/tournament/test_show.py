@@ -52,5 +52,5 @@ def test_failed_rounds_are_told_with_their_reason(tmp_path):
         store.add_done(a_round("noise"), played(miner("noise", "slashed")))
         text = shown(*store.results(), rounds=store.rounds())
     assert "failed (2 times): canary, default, seed 0: honest, base: the round took longer than 6 s" in text
-    assert "1 round, 0.00833 CPU hours" in text
+    assert "1 round, 0.00556 hours if one follows another" in text
     assert "1 with python 3.11" in text

@@ -193,10 +193,6 @@ class Contents:
         return list({tuple(sorted(record.versions.items())): record.versions for record in self.done}.values())
 
     @property
-    def cpu_s(self) -> float:
-        return sum(record.cpu_s or 0.0 for record in self.done)
-
-    @property
     def wall_s(self) -> float:
         return sum(record.wall_s or 0.0 for record in self.done)
 
