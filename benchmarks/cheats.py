@@ -84,9 +84,10 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
             f"in which the miners worked for {hours:.1f} hours of one processor, on {'; '.join(machines)}.\n"
         ),
         (
-            "One trial is one strategy under one seed, which draws rows, marks and training anew. *Paid*: how many "
-            "trials, with Clopper and Pearson's 95% interval of the rate. *Profit*: ether per miner at a reward of 1 "
-            "and a bond of 1, less compute at the price at which an honest miner's work costs half of its reward, with "
+            "One trial is one strategy under one seed, which draws rows, marks and training anew; the strategies with "
+            "30 were chosen by their first five, which are counted with the rest. *Paid*: how many trials, with "
+            "Clopper and Pearson's 95% interval of the rate. *Profit*: ether per miner at a reward of 1 and a bond "
+            "of 1, less compute at the price at which an honest miner's work costs half of its reward, with "
             "the interval that the chances of reward and loss have (Bonferroni); without gas. **A cheat pays**, and is "
             "printed in bold, where its mean profit is above nothing and above that of honest work by more than "
             f"{MARGIN_SHARE:g} of the reward. The models are small: what a large one would learn is not said here.\n"

@@ -55,8 +55,9 @@ class Running:
         )
 
     def wait_for_rounds(self, count: int) -> None:
-        """Until the store has so many finished ones."""
-        self._wait(lambda: len(done(self._store)) >= count)
+        """Until the store has so many finished ones, each of which may take its time."""
+        for reached in range(len(done(self._store)) + 1, count + 1):
+            self._wait(lambda reached=reached: len(done(self._store)) >= reached)
 
     def wait_for_process(self, module: str) -> psutil.Process:
         """Until a descendant runs this module."""

@@ -152,10 +152,12 @@ def test_the_shipped_grid_has_every_strategy_and_the_closest_thirty_seeds():
         name for name, strategy in known_strategies().items() if strategy.__module__.startswith("miner_sim.strategies.")
     }
     rounds = load_grid(find_grid("published")).plan()
-    played = Counter((strategy, planned.seed) for planned in rounds for strategy in set(planned.strategies))
-    assert {strategy.split(":")[0] for strategy, _seed in played} == shipped
-    seeds = Counter(strategy for strategy, _seed in played)
-    assert sorted(seeds.values(), reverse=True)[:8] == [30, 30, 30, 30, 30, 30, 30, 5]
+    played = {(planned.scheme, strategy, planned.seed) for planned in rounds for strategy in planned.strategies}
+    assert {strategy.split(":")[0] for _scheme, strategy, _seed in played} == shipped
+    for scheme in ("canary", "coverage, judged"):
+        seeds = Counter(strategy for of, strategy, _seed in played if of == scheme)
+        assert seeds["honest"] == 30
+        assert sorted(seeds.values(), reverse=True)[:8] == [30] * 7 + [5]
 
 
 def test_the_other_shipped_grid_uses_every_detector_twice():
