@@ -157,16 +157,25 @@ def main() -> int:
     try:
         # In here, since it may interrupt at once.
         threading.Thread(target=_end_with_standard_input, args=(directory, is_alone), daemon=True).start()
+        status = _play_in(directory)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Else it might interrupt the removal.
+    except KeyboardInterrupt:  # There is one only.
+        status = 130
+    finally:
+        shutil.rmtree(directory / RUN_DIRECTORY, ignore_errors=True)
+        if is_alone.is_set():
+            shutil.rmtree(directory, ignore_errors=True)
+    return status
+
+
+def _play_in(directory: Path) -> int:
+    try:
         report = _simulate(Round.from_canonical((directory / ROUND_FILE).read_text()), directory)
-        outcome = {"report": report, "versions": _describe_versions()}
-        (directory / OUTCOME_FILE).write_text(json.dumps(outcome))
     except TouchstoneError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        shutil.rmtree(directory if is_alone.is_set() else directory / RUN_DIRECTORY, ignore_errors=True)
+    outcome = {"report": report, "versions": _describe_versions()}
+    (directory / OUTCOME_FILE).write_text(json.dumps(outcome))
     return 0
 
 
