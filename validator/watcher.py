@@ -54,6 +54,8 @@ class WatcherProgress:
     head_number: int = -1
     head_seen_at_s: float = 0.0
     final_number: int = -1
+    delivered_number: int = -1
+    """Up to this block, the driver knows all that happened."""
     chain_time_s: int = 0
 
 
@@ -148,6 +150,7 @@ class ChainWatcher:
         self.progress.final_number = final.number
         CHAIN_FINAL_BLOCK.set(final.number)
         await self._deliver(final)
+        self.progress.delivered_number = final.number
         self._tell_time(final)
         await self._audit()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import by_strategy, run_touchstone, simulate
+from tests.e2e.command import CHEAPEST_TRAINING, by_strategy, run_touchstone, simulate
 from tests.support import require_or_skip
 from validator.edges.devnet import anvil_node
 from validator.errors import BadInput
@@ -56,3 +56,13 @@ async def test_blocks_at_intervals_and_a_clock_that_is_moved_on_a_real_node(tmp_
     )
     report = simulate(tmp_path, scenario, status=1)
     assert [miner["outcome"] for miner in report["miners"]] == ["paid", "open_lapsed"]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_validator_whose_node_is_slow_judges_in_time(tmp_path: Path) -> None:
+    """It learns seconds later that a model is there, and as long passes from a settlement to what it signs."""
+    scenario = tmp_path / "slow.toml"
+    scenario.write_text('[population]\nunsigned = { strategy = "unsigned" }\n[faults]\nnode_delay_s = 1.5\n')
+    report = simulate(tmp_path, scenario, "--weights", "judged", *CHEAPEST_TRAINING, status=1)
+    assert [miner["outcome"] for miner in report["miners"]] == ["paid"]

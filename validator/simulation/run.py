@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from validator.app import ValidatorNode
 from validator.config import DEV
@@ -36,8 +36,6 @@ from validator.weights.returned import ReturnedWeights
 
 REWARD_WEI = Wei(10**18)
 ORDER_LIFETIME_S = 86_400
-DURATIONS = replace(DEV.durations, judging_seconds=10)
-"""People wait for the refund of weights that the committee, our own validator, does not sign for."""
 PROGRESS_POLL_S = 0.5
 WITHDRAWAL_PATIENCE_S = 5.0
 """For the next miner to draw its credit: some are gone."""
@@ -189,7 +187,7 @@ async def _plan_task(
         max_tokens=scheme.max_tokens,
         commitment=commitment,
         spec_hash=options.spec.hash,
-        durations=DURATIONS,
+        durations=DEV.durations,
         weights=options.weights,
         min_coverage_bps=options.min_coverage_bps,
         committee=[world.validator.address] if options.weights is Weights.JUDGED else (),

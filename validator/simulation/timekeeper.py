@@ -1,7 +1,8 @@
 """Moves a development chain's clock on while everybody waits for a deadline, so that nobody waits for it in earnest.
 
-Rule kept: the clock moves only while no child of the miners works, the validator has nothing to do itself, and nothing
-has happened for a while; then to the next moment that any task waits for. Who trains can therefore never be too late.
+Rule kept: the clock moves only while no child of the miners works, the validator has nothing to do itself and knows of
+all that is on chain, and nothing has happened for a while; then to the next moment that any task waits for. Neither who
+trains nor who judges can therefore be too late.
 """
 
 import asyncio
@@ -42,12 +43,24 @@ class Timekeeper:
             before_s = loop.time()
             await asyncio.sleep(LOOK_S)
             is_stalled = loop.time() - before_s > LOOK_S + STALL_S
-            if is_stalled or self._miners.is_working or node.driver.oldest_effect_age_s() > 0:
+            if is_stalled or self._is_somebody_busy(node):
                 self.note_change()
             elif loop.time() - self._is_quiet_since_s >= QUIET_S:
                 with suppress(TouchstoneError):
-                    await self._move_on(node)
+                    if await self._nothing_happens_still(node):
+                        await self._move_on(node)
                 self.note_change()
+
+    def _is_somebody_busy(self, node: ValidatorNode) -> bool:
+        return self._miners.is_working or node.driver.oldest_effect_age_s() > 0
+
+    async def _nothing_happens_still(self, node: ValidatorNode) -> bool:
+        """Once the validator, whose node may be slow, has seen what was on chain when this was asked."""
+        since_s = self._is_quiet_since_s
+        head = await self._chain.head()
+        while node.watcher.progress.delivered_number < head.number:  # noqa: ASYNC110 - nobody is told of a look
+            await asyncio.sleep(LOOK_S)
+        return self._is_quiet_since_s == since_s and not self._is_somebody_busy(node)
 
     async def _move_on(self, node: ValidatorNode) -> None:
         now_s = node.watcher.progress.chain_time_s
