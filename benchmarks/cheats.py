@@ -84,8 +84,8 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
             f"in which the miners worked for {hours:.1f} hours of one processor, on {'; '.join(machines)}.\n"
         ),
         (
-            "One trial is one strategy under one seed, which draws rows, marks and training anew; the strategies with "
-            "30 were chosen by their first five, which are counted with the rest. *Paid*: how many trials, with "
+            "One trial is one strategy under one seed, which draws rows, marks and training anew; strategies with "
+            "more than five were chosen by their first five, which are counted with the rest. *Paid*: how many, with "
             "Clopper and Pearson's 95% interval of the rate. *Profit*: ether per miner at a reward of 1 and a bond "
             "of 1, less compute at the price at which an honest miner's work costs half of its reward, with "
             "the interval that the chances of reward and loss have (Bonferroni); without gas. **A cheat pays**, and is "
