@@ -58,7 +58,6 @@ def keep_rounds(path: Path, rounds: Path = ROUNDS) -> None:
                 played = {
                     "report": _without_what_nobody_counts(store.report(record.round.key)),
                     "wall_s": record.wall_s,
-                    "cpu_s": record.cpu_s,
                     "versions": record.versions,
                 }
                 lines.append({"round": json.loads(record.round.canonical), "played": played})
@@ -80,7 +79,7 @@ def render_page(rounds: Sequence[RoundRecord], results: Sequence[Result]) -> str
         (
             "Every strategy of [strategies.md](strategies.md), really run under every scheme: the grid "
             "`validator/tournament/grids/published.toml`, played by `python -m benchmarks.cheats` "
-            f"(`touchstone tournament run published --store FILE` plays the same). So far {len(done)} rounds, "
+            f"(`touchstone tournament run published --store FILE` plays the same). {len(done)} rounds, "
             f"in which the miners worked for {hours:.1f} hours of one processor, on {'; '.join(machines)}.\n"
         ),
         (

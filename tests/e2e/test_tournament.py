@@ -174,7 +174,7 @@ def test_rounds_are_played_on_a_ray_cluster(tmp_path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (record,), (result,) = read_store(store)
     assert record.is_done
-    assert (record.cpu_s or 0) > 1
+    assert (result.cpu_s or 0) > 0
     assert {"python", "touchstone", "torch", "machine"} <= set(record.versions)
     assert (result.strategy, result.verdict, result.hits) == ("lookup", "paid", 16)
     with Store.reading(store) as reading:

@@ -60,7 +60,7 @@ def make_store(
                     "torch": "2.13.0",
                     "machine": "2 cores, AMD EPYC",
                 }
-                store.add_done(played_round, Played(report, wall_s=61.5, cpu_s=80.25, versions=versions))
+                store.add_done(played_round, Played(report, wall_s=61.5, versions=versions))
         store.add_failed(Round("canary", "n=16", 99, ("honest",), {}), f"ended with {HOSTILE_NAME}")
     return path
 

@@ -49,8 +49,6 @@ class Played:
 
     report: dict[str, Any]
     wall_s: float
-    cpu_s: float
-    """Of the processes that were waited for, which leaves out training: miners measure that themselves."""
     versions: dict[str, str]
     """Package, Python, torch, machine."""
 

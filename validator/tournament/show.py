@@ -1,12 +1,16 @@
 """What a tournament showed, for a terminal."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from validator.tournament.cells import Cell, Estimate, Prices, Rate
 from validator.tournament.statistics import Statistics
@@ -26,13 +30,13 @@ def print_tournament(console: Console, rounds: Sequence[RoundRecord], statistics
 
 
 def _print_setting(console: Console, statistics: Statistics, scheme: str, parameters: str) -> None:
-    table = Table(title=f"{scheme}, {parameters}", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table = Table(title=f"{scheme}, {parameters}", box=SIMPLE_HEAD, collapse_padding=True, show_edge=False)
     table.add_column("strategy", overflow="fold", min_width=16)
     for heading in ("n", "% paid", "slashed", "hits", "CPU s", "profit"):
         table.add_column(heading, justify="right", no_wrap=True)
     for cell in statistics.under(scheme, parameters):
         table.add_row(
-            cell.strategy,
+            _StrategyName(cell.strategy),
             str(len(cell.trials)),
             _describe_rate(cell.paid),
             str(cell.slashed.count),
@@ -42,6 +46,28 @@ def _print_setting(console: Console, statistics: Statistics, scheme: str, parame
         )
     console.print(table)
     console.print(_describe_cheapest(statistics, scheme, parameters), soft_wrap=True, markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _StrategyName:
+    """Where it is too long for its column, it breaks between its words, which rich breaks at spaces alone."""
+
+    name: str
+
+    @property
+    def words(self) -> list[str]:
+        return re.findall(r"[^-:]*[-:]|[^-:]+", self.name)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(max(map(len, self.words)), len(self.name))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for word in self.words:
+            if lines[-1] and len(lines[-1] + word) > options.max_width:
+                lines.append("")
+            lines[-1] += word
+        yield Text("\n".join(lines))
 
 
 def _describe_cheapest(statistics: Statistics, scheme: str, parameters: str) -> str:

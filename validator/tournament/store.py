@@ -40,11 +40,13 @@ rounds = sa.Table(
     sa.Column("report", sa.Text),
     sa.Column("ended_at_s", sa.REAL, nullable=False),
     sa.Column("wall_s", sa.REAL),
-    sa.Column("cpu_s", sa.REAL),
     sa.Column("versions", sa.Text),
     sqlite_strict=True,
 )
-"""`round` is its canonical JSON; `reason` stands where it failed, what follows it where it is done."""
+"""`round` is its canonical JSON; `reason` stands where it failed, what follows it where it is done.
+
+Stores of version 0.1.0 have a column `cpu_s` besides, which nothing reads.
+"""
 
 miners = sa.Table(
     "miners",
@@ -83,7 +85,6 @@ class RoundRecord:
     ended_at_s: float
     """Unix time."""
     wall_s: float | None
-    cpu_s: float | None
     versions: dict[str, str]
 
 
@@ -133,7 +134,6 @@ class Store:
             "report": json.dumps(played.report),
             "reason": None,
             "wall_s": played.wall_s,
-            "cpu_s": played.cpu_s,
             "versions": json.dumps(played.versions),
         }
         with self._connection.begin():
@@ -168,7 +168,6 @@ class Store:
                 reason=row.reason,
                 ended_at_s=row.ended_at_s,
                 wall_s=row.wall_s,
-                cpu_s=row.cpu_s,
                 versions=json.loads(row.versions or "{}"),
             )
             for row in found

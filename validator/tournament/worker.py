@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shutil
 import signal
 import subprocess
@@ -47,19 +46,14 @@ def limits(round_limit_s: float) -> JobLimits:
 
 def play(canonical_round: str, limit_s: float) -> Played:
     """The round's report; WorkFailed with one line if there is none after so many seconds."""
-    started, cpu_before_s = time.monotonic(), _cpu_of_children_s()
+    started = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="touchstone-round-"))
     try:
         (directory / ROUND_FILE).write_text(canonical_round)
         outcome = _run_program(directory, limit_s)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    return Played(
-        report=outcome["report"],
-        versions=outcome["versions"],
-        wall_s=time.monotonic() - started,
-        cpu_s=_cpu_of_children_s() - cpu_before_s,
-    )
+    return Played(report=outcome["report"], versions=outcome["versions"], wall_s=time.monotonic() - started)
 
 
 def _run_program(directory: Path, limit_s: float) -> dict[str, Any]:
@@ -82,12 +76,6 @@ def _run_program(directory: Path, limit_s: float) -> dict[str, Any]:
         raise WorkFailed(_reason(status, errors_file.read_text(errors="replace")))
     outcome: dict[str, Any] = json.loads((directory / OUTCOME_FILE).read_bytes())
     return outcome
-
-
-def _cpu_of_children_s() -> float:
-    """Processor time of all descendants that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _reason(status: int, errors: str) -> str:

@@ -20,7 +20,7 @@ def a_round(*strategies: str, seed: int = 0, scheme: str = "canary", parameters:
 
 
 def played(*miners: dict[str, Any]) -> Played:
-    return Played({"miners": list(miners)}, wall_s=20.0, cpu_s=30.0, versions={"python": "3.11"})
+    return Played({"miners": list(miners)}, wall_s=20.0, versions={"python": "3.11"})
 
 
 def miner(strategy: str, verdict: str = "paid", number: int = 1, **changes: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_lines_hold_all_that_the_page_needs_and_go_from_store_to_store(tmp_path)
     fill_store(second, lines)
     page = render_page(*read_store(second))
     assert page == render_page(*read_store(first))
-    assert "So far 3 rounds" in page
+    assert " 3 rounds, in which" in page
     assert "| canary | 3 of 3 | 2 | **1** | lookup: +0.99 [" in page
     assert "| **lookup** | 3 | 3 [0.29, 1.00] | 0 | 16.0 of 16 | 1.0 | +0.99 [" in page
     assert "| base | 3 | 0 [0.00, 0.71] | 3 |" in page

@@ -31,6 +31,14 @@ def test_the_table_has_rates_costs_and_profits_within_eighty_columns():
     assert "No cheat earned more than honest work." in text
 
 
+def test_long_names_break_between_their_words_where_there_is_no_room():
+    name = "unflagged:likelihood-of-the-first-4-words-adapted"
+    assert name in shown(result(name, "slashed"), width=120)
+    lines = shown(result(name, "slashed"), width=76).splitlines()
+    assert [line.split()[0] for line in lines[3:7]] == ["unflagged:", "likelihood-of-", "the-first-4-", "words-adapted"]
+    assert "unflagged" in shown(result(name, "slashed"), width=60)
+
+
 def test_where_a_cheat_pays_it_says_so():
     text = shown(result("honest"), result("lookup", cpu_s=0.36), result("half", cpu_s=18.0))
     assert "Cheating pays: lookup, paid 1 of 1 times" in text

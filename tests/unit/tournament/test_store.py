@@ -22,7 +22,7 @@ def test_a_finished_round_comes_back_as_it_was(tmp_path):
         assert store.report(finished.key) == report.report
     (record,), (base, honest) = read_store(path)
     assert (record.round, record.is_done, record.attempts) == (finished, True, 1)
-    assert (record.wall_s, record.cpu_s, record.versions) == (20.0, 30.0, {"python": "3.11"})
+    assert (record.wall_s, record.versions) == (20.0, {"python": "3.11"})
     assert (honest.verdict, honest.to_miner_wei, honest.lost_wei, honest.cpu_s) == ("paid", ETHER, 0, 36.0)
     assert (base.verdict, base.to_miner_wei, base.lost_wei, base.flops) == ("slashed", 0, ETHER, 2e15)
 
@@ -117,6 +117,20 @@ def test_a_new_store_is_there_with_its_tables_or_not_at_all(tmp_path):
             found = reader.submit(read, path)
             with Store.writing(path):
                 assert found.result(timeout=60) == ([], [])
+
+
+def test_a_store_of_version_0_1_0_is_read_and_added_to(tmp_path):
+    path = tmp_path / "store.sqlite"
+    with Store.writing(path) as store:
+        store.add_done(a_round("honest"), played(miner("honest")))
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE rounds ADD COLUMN cpu_s REAL")
+        database.execute("UPDATE rounds SET cpu_s = 30.0")
+    with Store.writing(path) as store:
+        store.add_done(a_round("honest", seed=1), played(miner("honest")))
+    records, results = read_store(path)
+    assert [record.round.seed for record in records] == [0, 1]
+    assert len(results) == 2
 
 
 def test_what_is_no_store_is_refused(tmp_path):
