@@ -37,9 +37,9 @@ SHARDS = 4
 STRIDE = 12
 """Of the boundaries of a recovery, those at which it is killed again: one in so many, others for each first crash."""
 PAIRS = dict.fromkeys(SCENARIOS, 120) | {
-    "silent": 250,
+    "silent": 300,
     "two-at-once": 600,
-    "no-accept": 50,
+    "no-accept": 35,
     "late": 50,
     "not-opened": 0,
 }
