@@ -54,8 +54,6 @@ class WatcherProgress:
     head_number: int = -1
     head_seen_at_s: float = 0.0
     final_number: int = -1
-    delivered_number: int = -1
-    """Up to this block, the driver knows all that happened."""
     chain_time_s: int = 0
 
 
@@ -107,10 +105,14 @@ class ChainWatcher:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(self._watch(), name="chain")
                 parts.create_task(self._compare_heads(), name="heads")
-                before = BlockNumber(self._next - 1)
-                parts.create_task(self._miners.scan(self._contract, self._start, before), name="miners")
+                parts.create_task(self._miners.scan(self._contract, self._start, self.delivered_number), name="miners")
         except BaseExceptionGroup as group:  # boundary: nothing is swallowed, the first error goes on alone
             raise first_error(group) from None
+
+    @property
+    def delivered_number(self) -> BlockNumber:
+        """Up to this block, the driver knows all that happened."""
+        return BlockNumber(self._next - 1)
 
     @property
     def _next(self) -> BlockNumber:
@@ -150,7 +152,6 @@ class ChainWatcher:
         self.progress.final_number = final.number
         CHAIN_FINAL_BLOCK.set(final.number)
         await self._deliver(final)
-        self.progress.delivered_number = final.number
         self._tell_time(final)
         await self._audit()
 

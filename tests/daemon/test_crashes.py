@@ -39,7 +39,7 @@ STRIDE = 12
 PAIRS = dict.fromkeys(SCENARIOS, 120) | {
     "silent": 300,
     "two-at-once": 600,
-    "no-accept": 35,
+    "no-accept": 40,
     "late": 50,
     "not-opened": 0,
 }

@@ -58,7 +58,7 @@ class Timekeeper:
         """Once the validator, whose node may be slow, has seen what was on chain when this was asked."""
         since_s = self._is_quiet_since_s
         head = await self._chain.head()
-        while node.watcher.progress.delivered_number < head.number:  # noqa: ASYNC110 - nobody is told of a look
+        while node.watcher.delivered_number < head.number:  # noqa: ASYNC110 - nobody is told of a look
             await asyncio.sleep(LOOK_S)
         return self._is_quiet_since_s == since_s and not self._is_somebody_busy(node)
 

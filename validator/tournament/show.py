@@ -56,7 +56,7 @@ class _StrategyName:
 
     @property
     def words(self) -> list[str]:
-        return re.findall(r"[^-:]*[-:]|[^-:]+", self.name)
+        return re.split(r"(?<=[-:])", self.name)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(max(map(len, self.words)), len(self.name))
