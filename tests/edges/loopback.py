@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from email.utils import formatdate
 
 from aiohttp import web
 
@@ -42,6 +44,11 @@ async def serving_bytes(answer: bytes, *, is_left_open: bool = False) -> AsyncIt
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+
+
+def date_ahead(offset_s: float) -> str:
+    """The header `Date` of a server that answers now, by a clock that is `offset_s` ahead."""
+    return formatdate(time.time() + offset_s, usegmt=True)
 
 
 def always(**answer: object) -> Handler:
