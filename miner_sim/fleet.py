@@ -5,7 +5,6 @@ reverse order.
 """
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from miner_sim.config import FleetConfig, MinerConfig
 from miner_sim.shared import Neighbourhood
 from miner_sim.strategies import Crash, load_strategies, parse_strategy
 from miner_sim.workers import Workers
-from validator.door import Door
+from validator.door import open_door
 from validator.edges.chain import Chain
 from validator.edges.keys import LocalSigner, SecretBytes
 from validator.errors import BadInput
@@ -63,7 +62,7 @@ class Fleet:
         chain = await MinerChain.open(
             self._chain, self._config.contract, _signer(miner.private_key), home / FIRST_BLOCK_FILE
         )
-        door = _open_door(miner.port)
+        door = open_door(HOST, miner.port, f"miner {miner.name}")
         here = miner.model_copy(update={"port": door.getsockname()[1]})
         identity = TlsIdentity(home / "tls.pem") if miner.tls else None
         url = f"{'https' if identity else 'http'}://{HOST}:{here.port}"
@@ -108,14 +107,6 @@ class Fleet:
         await asyncio.gather(*self._crashes, return_exceptions=True)
         for stack in reversed(self._running.values()):
             await stack.aclose()
-
-
-def _open_door(port: int) -> Door:
-    try:
-        return Door(HOST, port)
-    except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
-        raise BadInput(f"the port {port} {reason}") from error
 
 
 @asynccontextmanager

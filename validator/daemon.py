@@ -23,7 +23,7 @@ from validator.child_processes import JobLimits
 from validator.control.operations import Operations
 from validator.control.server import serve_control
 from validator.coverage.references import References
-from validator.edges.chain import Chain
+from validator.edges.chain import open_chain
 from validator.edges.contract import Touchstone
 from validator.edges.http import HttpClient
 from validator.edges.key_files import read_api_key
@@ -146,18 +146,15 @@ async def run_daemon(settings: Settings, *, is_history_lost: bool = False) -> No
 @asynccontextmanager
 async def open_daemon(settings: Settings, *, is_history_lost: bool) -> AsyncIterator[Daemon]:
     """All parts, opened in the order in which something can be wrong with them."""
-    profile, directory = settings.profile, settings.state.directory
+    profile, network, directory = settings.profile, settings.network, settings.state.directory
     if profile.notice:
         log.warning(profile.notice)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     master_seed = (await load_master_seed(settings.keys)).reveal()
     async with AsyncExitStack() as stack:
         signer = await stack.enter_async_context(open_signer(settings.keys))
-        chain = await Chain.connect([url.get_secret_value() for url in settings.network.rpc_urls])
-        stack.push_async_callback(chain.aclose)
-        if chain.chain_id != settings.network.chain_id:
-            raise BadInput(f"network.chain_id is {settings.network.chain_id}, the nodes are on chain {chain.chain_id}")
-        contract = await Touchstone.at(chain, settings.network.contract)
+        chain = await stack.enter_async_context(open_chain(network.rpc_urls, network.chain_id))
+        contract = await Touchstone.at(chain, network.contract)
         identity = Identity(chain.chain_id, contract.address, signer.address)
         journal = Journal(settings.state.journal_place, derive_journal_key(master_seed), identity)
         stack.callback(journal.close)

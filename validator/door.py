@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from validator.errors import BadInput
+
 MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_PEER = 64
 """A validator uses two for each miner; behind one address there may be many."""
@@ -52,6 +54,14 @@ class Door(socket.socket):
             accepted.close()
             raise ConnectionAbortedError(f"too many connections from {peer}")
         return _Counted(accepted, peer, self._places), address
+
+
+def open_door(host: str, port: int, whose: str) -> Door:
+    """BadInput if nobody can listen there, with `whose` door it is: the setting or the miner that names the place."""
+    try:
+        return Door(host, port)
+    except OSError as error:
+        raise BadInput(f"{whose}: cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
 class _Counted(socket.socket):

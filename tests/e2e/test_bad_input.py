@@ -126,7 +126,7 @@ def test_a_model_whose_weights_do_not_fit_its_configuration(tmp_path: Path) -> N
 
 def test_a_port_in_use(used_port: int, tmp_path: Path) -> None:
     line = refusal_of("--miners", "base=1", "--port", str(used_port), "--directory", tmp_path / "run")
-    assert f"the port {used_port} is in use" in line
+    assert f"miner base-1: cannot listen on 127.0.0.1 port {used_port}: Address already in use" in line
 
 
 def test_a_chain_that_does_not_answer(tmp_path: Path) -> None:

@@ -137,8 +137,10 @@ async def test_a_port_in_use_is_one_line_and_status_2(world: World, tmp_path: Pa
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         config = make_config(world, tmp_path)
-        config["miners"][0]["port"] = taken.getsockname()[1]
-        assert await errors_of(config) == f"error: the port {taken.getsockname()[1]} is in use"
+        port = config["miners"][0]["port"] = taken.getsockname()[1]
+        assert await errors_of(config) == (
+            f"error: miner honest-3: cannot listen on 127.0.0.1 port {port}: Address already in use"
+        )
 
 
 async def test_an_unreachable_chain_is_one_line_and_status_2(world: World, tmp_path: Path) -> None:

@@ -117,6 +117,6 @@ async def test_another_chain_gets_nothing(url: str, chain: Chain, tmp_path: Path
     """O1."""
     contract = await deployed(chain)
     nonce = await chain.nonce(SIGNER.address)
-    with pytest.raises(BadInput, match=f"the nodes are on chain {chain.chain_id}, not on 31337"):
+    with pytest.raises(BadInput, match=f"network.chain_id is 31337, the nodes are on chain {chain.chain_id}"):
         await deposit(settings_for(tmp_path, 31337, contract.address, url), AMOUNT_WEI)
     assert await chain.nonce(SIGNER.address) == nonce

@@ -7,18 +7,20 @@ one module, though it is long, because the simulated miners need both and nothin
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import rlp
 from eth_utils.address import to_canonical_address, to_checksum_address
+from pydantic import Secret
 
 from validator.config import DEV_CHAIN_IDS
 from validator.edges.keys import Signer
 from validator.edges.nodes import Nodes
 from validator.edges.rpc_node import NO_REASON, AnswerTooLarge, Node, read_bytes, read_int, write_hex
-from validator.errors import Fatal, NodeFault, Reverted, Transient, WithoutReason
+from validator.errors import BadInput, Fatal, NodeFault, Reverted, Transient, WithoutReason
 from validator.protocol.commitment import keccak
 from validator.types import Address, BlockNumber, Hash32, UnixSeconds, Wei
 
@@ -304,6 +306,18 @@ class Chain:
 
     async def _block(self, which: str) -> Block:
         return _existing(await self.ask(_optional(_parse_block), *_block_query(which)), which)
+
+
+@asynccontextmanager
+async def open_chain(rpc_urls: Iterable[Secret[str]], chain_id: int) -> AsyncIterator[Chain]:
+    """The chain of a configuration, closed at the end; BadInput as `Chain.connect`, and if it is another chain."""
+    chain = await Chain.connect([url.get_secret_value() for url in rpc_urls])
+    try:
+        if chain.chain_id != chain_id:
+            raise BadInput(f"network.chain_id is {chain_id}, the nodes are on chain {chain.chain_id}")
+        yield chain
+    finally:
+        await chain.aclose()
 
 
 class Sender(Protocol):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from validator.door import Door
-from validator.edges.chain import Chain
+from validator.door import open_door
+from validator.edges.chain import Chain, open_chain
 from validator.edges.key_files import read_api_key
 from validator.edges.model_server import ModelServer
-from validator.errors import BadInput, ChainUnreachable, Transient
+from validator.errors import ChainUnreachable, Transient
 from validator.files import locked
 from validator.health.loop_lag import LoopLag
 from validator.health.progress import Progress
@@ -139,7 +139,7 @@ async def open_miner(settings: MinerDaemonSettings) -> AsyncIterator[MinerDaemon
                 evidence_key=evidence_key,
                 backend=HookBackend(settings, serving),
                 base_model=settings.accept.base_model,
-                door=_open_door(*server.address),
+                door=open_door(*server.address, "server.listen"),
                 identity=TlsIdentity(directory / "tls.pem") if server.tls == "own" else None,
                 url=server.url,
                 stake_wei=Wei(settings.stake.wei),
@@ -157,12 +157,9 @@ async def open_account(
 
     BadInput for a key that does not open, and if the nodes are on another chain than the settings say.
     """
-    async with open_signer(settings.keys) as signer, AsyncExitStack() as stack:
-        chain = await Chain.connect([url.get_secret_value() for url in settings.network.rpc_urls])
-        stack.push_async_callback(chain.aclose)
-        if chain.chain_id != settings.network.chain_id:
-            raise BadInput(f"network.chain_id is {settings.network.chain_id}, the nodes are on chain {chain.chain_id}")
-        yield chain, await MinerChain.open(chain, settings.network.contract, signer, since)
+    network = settings.network
+    async with open_signer(settings.keys) as signer, open_chain(network.rpc_urls, network.chain_id) as chain:
+        yield chain, await MinerChain.open(chain, network.contract, signer, since)
 
 
 def open_model_server(settings: MinerDaemonSettings) -> ModelServer:
@@ -174,10 +171,3 @@ def open_model_server(settings: MinerDaemonSettings) -> ModelServer:
         template=chosen.prompt_template,
         timeout_s=chosen.timeout_seconds,
     )
-
-
-def _open_door(host: str, port: int) -> Door:
-    try:
-        return Door(host, port)
-    except OSError as error:
-        raise BadInput(f"server.listen: cannot listen on {host} port {port}: {error.strerror or error}") from error

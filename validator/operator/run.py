@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from validator.daemon import run_daemon
-from validator.edges.chain import Chain
+from validator.edges.chain import open_chain
 from validator.edges.contract import Touchstone
 from validator.errors import BadInput
 from validator.journal import Identity, Journal
@@ -30,20 +30,17 @@ def run_resume(config: Path) -> None:
 
 async def _resume(settings: Settings) -> str:
     seed = (await load_master_seed(settings.keys)).reveal()
-    async with open_signer(settings.keys) as signer:
-        chain = await Chain.connect([url.get_secret_value() for url in settings.network.rpc_urls])
+    network = settings.network
+    async with open_signer(settings.keys) as signer, open_chain(network.rpc_urls, network.chain_id) as chain:
+        contract = await Touchstone.at(chain, network.contract)
+        identity = Identity(chain.chain_id, contract.address, signer.address)
+        journal = Journal(settings.state.journal_place, derive_journal_key(seed), identity, despite_stop=True)
         try:
-            contract = await Touchstone.at(chain, settings.network.contract)
-            identity = Identity(chain.chain_id, contract.address, signer.address)
-            journal = Journal(settings.state.journal_place, derive_journal_key(seed), identity, despite_stop=True)
-            try:
-                reason = journal.stop_reason
-                if reason is None:
-                    raise BadInput(f"the journal {settings.state.journal_place} is not stopped")
-                journal.transactions.accept_foreign(await chain.confirmed_nonce(signer.address))
-                journal.clear_stop()
-            finally:
-                journal.close()
+            reason = journal.stop_reason
+            if reason is None:
+                raise BadInput(f"the journal {settings.state.journal_place} is not stopped")
+            journal.transactions.accept_foreign(await chain.confirmed_nonce(signer.address))
+            journal.clear_stop()
         finally:
-            await chain.aclose()
+            journal.close()
     return f"no longer stopped; it was: {reason}"

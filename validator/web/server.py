@@ -11,8 +11,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
-from validator.door import Door, serving
-from validator.errors import BadInput
+from validator.door import open_door, serving
 from validator.evidence.fields import to_hex
 from validator.evidence.store import BundleStore
 from validator.health.progress import Health, Progress
@@ -71,10 +70,7 @@ def _bundle_routes(bundles: BundleStore) -> list[web.RouteDef]:
 @asynccontextmanager
 async def serving_web(app: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
     """Serve until the context ends; where it listens. BadInput if nobody can listen there."""
-    try:
-        door = Door(host, port)
-    except OSError as error:
-        raise BadInput(f"http.listen: cannot listen on {host} port {port}: {error.strerror or error}") from error
+    door = open_door(host, port, "http.listen")
     async with serving(app, door, None):
         yield door.getsockname()[:2]
 
