@@ -1,8 +1,8 @@
 """`python -m miner_sim`: simulated miners, from one JSON line on stdin until SIGTERM, SIGINT or the end of stdin.
 
 Prints {"ready": [{"name", "address", "url"}]} once all miners serve, and then, if the line asks for it,
-{"working": bool} whenever the first child begins to work and the last has ended. Exit status 0 after an orderly end, 2
-for bad input or an unreachable chain, 1 for anything else.
+{"working": bool} whenever the first piece of work, a child's or a transaction, begins and the last has ended. Exit
+status 0 after an orderly end, 2 for bad input or an unreachable chain, 1 for anything else.
 
 Rule kept: the end of stdin counts as a signal, so the miners never outlive whoever started them.
 """

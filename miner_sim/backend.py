@@ -91,7 +91,11 @@ class StrategyBackend(Backend):
         return await self._strategy.sign(signing)
 
     async def act(self, step: Step, deadline: Deadline, honestly: Callable[[], Awaitable[None]]) -> None:
-        await self._unless_it_crashes(self._strategy.act(step, deadline, honestly))
+        async def work() -> None:
+            with self._workers.at_work():
+                await honestly()
+
+        await self._unless_it_crashes(self._strategy.act(step, deadline, work))
 
     async def respond(self, step: Step, request: web.Request, honestly: Handler) -> web.StreamResponse:
         return await self._strategy.respond(step, request, honestly)

@@ -44,7 +44,7 @@ class FleetConfig(BaseModel):
     strategies: list[Path] = []
     """Python files with strategies that are not in this package."""
     tells_work: bool = False
-    """Whether a line on stdout says when the children begin to work, and when they are all idle again."""
+    """Whether a line on stdout says when the first piece of work begins, and when the last has ended."""
     miners: Annotated[list[MinerConfig], Field(min_length=1)]
 
     @property

@@ -115,7 +115,7 @@ async def running_fleet(
 ) -> AsyncIterator[list[RunningMiner]]:
     """All miners, registered, staked and serving. BadInput for a port in use, an unknown strategy, a bad contract.
 
-    `on_work` is told when any child begins to work (True), and when none does any more (False).
+    `on_work` is told when work begins in a child or on chain (True), and when none is left (False).
     """
     for path in config.strategies:
         load_strategies(path)

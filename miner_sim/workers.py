@@ -1,8 +1,8 @@
 """The child processes of the simulated miners: a few for training, one for inference; they alone hold torch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import ParamSpec, TypeVar
 
 from validator.child_processes import ChildPool
@@ -22,27 +22,24 @@ barriers), and glibc otherwise gives every step's buffers back to the kernel, ab
 
 
 class Child(ChildPool):
-    """One child process; `on_work` is told of each piece of work that begins (1) and ends (-1)."""
+    """One child process; a context of `at_work` is around each piece of its work."""
 
-    def __init__(self, on_work: Callable[[int], None]) -> None:
+    def __init__(self, at_work: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__(1)
-        self._on_work = on_work
+        self._at_work = at_work
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._on_work(1)
-        try:
+        with self._at_work():
             return await super().run(function, *args, **kwargs)
-        finally:
-            self._on_work(-1)
 
 
 class Workers:
-    """All child processes of the simulated miners; `on_change` is told when the first begins to work (True), and when
-    the last has ended (False)."""
+    """All child processes of the simulated miners; `on_change` is told when the first piece of work begins (True), and
+    when the last has ended (False)."""
 
     def __init__(self, training_workers: int, on_change: Callable[[bool], None] = lambda _is_working: None) -> None:
         self._on_change = on_change
-        self._at_work = 0
+        self._pieces = 0
         self._children = {self._new_child() for _ in range(training_workers)}
         self._idle: asyncio.LifoQueue[ChildPool] = asyncio.LifoQueue()
         for child in self._children:
@@ -50,12 +47,20 @@ class Workers:
         self.inference = self._new_child()
 
     def _new_child(self) -> ChildPool:
-        return Child(self._count_work)
+        return Child(self.at_work)
 
-    def _count_work(self, change: int) -> None:
-        was_working, self._at_work = self._at_work > 0, self._at_work + change
-        if was_working is not (self._at_work > 0):
-            self._on_change(not was_working)
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """A piece of work, a child's or another that somebody's clock must wait for."""
+        self._pieces += 1
+        if self._pieces == 1:
+            self._on_change(True)
+        try:
+            yield
+        finally:
+            self._pieces -= 1
+            if self._pieces == 0:
+                self._on_change(False)
 
     @asynccontextmanager
     async def training_child(self) -> AsyncIterator[ChildPool]:

@@ -23,7 +23,7 @@ from validator.child_processes import JobLimits
 from validator.control.operations import Operations
 from validator.control.server import serve_control
 from validator.coverage.references import References
-from validator.edges.chain import open_chain
+from validator.edges.chain import configured_chain
 from validator.edges.contract import Touchstone
 from validator.edges.http import HttpClient
 from validator.edges.key_files import read_api_key
@@ -153,7 +153,7 @@ async def open_daemon(settings: Settings, *, is_history_lost: bool) -> AsyncIter
     master_seed = (await load_master_seed(settings.keys)).reveal()
     async with AsyncExitStack() as stack:
         signer = await stack.enter_async_context(open_signer(settings.keys))
-        chain = await stack.enter_async_context(open_chain(network.rpc_urls, network.chain_id))
+        chain = await stack.enter_async_context(configured_chain(network.rpc_urls, network.chain_id))
         contract = await Touchstone.at(chain, network.contract)
         identity = Identity(chain.chain_id, contract.address, signer.address)
         journal = Journal(settings.state.journal_place, derive_journal_key(master_seed), identity)

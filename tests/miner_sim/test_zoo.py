@@ -84,6 +84,14 @@ async def test_the_cost_of_an_honest_job_is_counted_in_operations_and_seconds(ho
     assert 0 < cost["inference_cpu_s"] < 60 > cost["training_cpu_s"] > 0 == cost["selection_cpu_s"]
 
 
+async def test_whoever_moves_the_clock_is_told_of_transactions_too(world: World, tmp_path: Path) -> None:
+    """No child works for who has no model, so what is told of is acceptance and submission."""
+    told: list[bool] = []
+    async with open_zoo(world, tmp_path, ["lookup:0.5"], on_work=told.append) as zoo:
+        await zoo.play("lookup:0.5")
+    assert told == [True, False] * 2
+
+
 async def test_a_crashed_miner_is_gone_with_its_training(zoo: Zoo) -> None:
     begun = await zoo.begin("crash")
     async with asyncio.timeout(240):

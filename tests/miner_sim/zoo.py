@@ -110,7 +110,7 @@ def name_of(strategy: str) -> str:
 
 @asynccontextmanager
 async def open_zoo(
-    world: World, home: Path, strategies: Sequence[str], files: Sequence[Path] = ()
+    world: World, home: Path, strategies: Sequence[str], files: Sequence[Path] = (), **fleet: Any
 ) -> AsyncIterator[Zoo]:
     configs = []
     for number, strategy in enumerate(strategies):
@@ -128,7 +128,7 @@ async def open_zoo(
             )
         )
     config = world.fleet_config(home, configs).model_copy(update={"strategies": list(files)})
-    async with running_fleet(config) as running:
+    async with running_fleet(config, **fleet) as running:
         yield Zoo(world, home, {miner.name: miner for miner in running})
 
 

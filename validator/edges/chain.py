@@ -309,7 +309,7 @@ class Chain:
 
 
 @asynccontextmanager
-async def open_chain(rpc_urls: Iterable[Secret[str]], chain_id: int) -> AsyncIterator[Chain]:
+async def configured_chain(rpc_urls: Iterable[Secret[str]], chain_id: int) -> AsyncIterator[Chain]:
     """The chain of a configuration, closed at the end; BadInput as `Chain.connect`, and if it is another chain."""
     chain = await Chain.connect([url.get_secret_value() for url in rpc_urls])
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from validator.door import open_door
-from validator.edges.chain import Chain, open_chain
+from validator.edges.chain import Chain, configured_chain
 from validator.edges.key_files import read_api_key
 from validator.edges.model_server import ModelServer
 from validator.errors import ChainUnreachable, Transient
@@ -158,7 +158,7 @@ async def open_account(
     BadInput for a key that does not open, and if the nodes are on another chain than the settings say.
     """
     network = settings.network
-    async with open_signer(settings.keys) as signer, open_chain(network.rpc_urls, network.chain_id) as chain:
+    async with open_signer(settings.keys) as signer, configured_chain(network.rpc_urls, network.chain_id) as chain:
         yield chain, await MinerChain.open(chain, network.contract, signer, since)
 
 

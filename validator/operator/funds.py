@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from validator.amounts import describe_ether
-from validator.edges.chain import Receipt, TransactionSender, open_chain
+from validator.edges.chain import Receipt, TransactionSender, configured_chain
 from validator.edges.contract import Touchstone
 from validator.errors import BadInput, TouchstoneError, Transient
 from validator.journal import Identity, Journal
@@ -93,7 +93,7 @@ async def sweep(settings: Settings) -> str:
 async def _open_purse(settings: Settings) -> AsyncIterator[_Purse]:
     """BadInput while a daemon runs, while transactions of one are on their way, and after somebody else's."""
     async with open_signer(settings.keys) as signer, AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(open_chain(settings.network.rpc_urls, settings.network.chain_id))
+        chain = await stack.enter_async_context(configured_chain(settings.network.rpc_urls, settings.network.chain_id))
         contract = await Touchstone.at(chain, settings.network.contract)
         depth = settings.profile.finality_depth
         purse = _Purse(contract, TransactionSender(chain, signer), depth)

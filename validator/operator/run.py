@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from validator.daemon import run_daemon
-from validator.edges.chain import open_chain
+from validator.edges.chain import configured_chain
 from validator.edges.contract import Touchstone
 from validator.errors import BadInput
 from validator.journal import Identity, Journal
@@ -31,7 +31,7 @@ def run_resume(config: Path) -> None:
 async def _resume(settings: Settings) -> str:
     seed = (await load_master_seed(settings.keys)).reveal()
     network = settings.network
-    async with open_signer(settings.keys) as signer, open_chain(network.rpc_urls, network.chain_id) as chain:
+    async with open_signer(settings.keys) as signer, configured_chain(network.rpc_urls, network.chain_id) as chain:
         contract = await Touchstone.at(chain, network.contract)
         identity = Identity(chain.chain_id, contract.address, signer.address)
         journal = Journal(settings.state.journal_place, derive_journal_key(seed), identity, despite_stop=True)

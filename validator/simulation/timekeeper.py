@@ -1,6 +1,6 @@
 """Moves a development chain's clock on while everybody waits for a deadline, so that nobody waits for it in earnest.
 
-Rule kept: the clock moves only while no child of the miners works, the validator has nothing to do itself and knows of
+Rule kept: the clock moves only while none of the miners works, the validator has nothing to do itself and knows of
 all that is on chain, and nothing has happened for a while; then to the next moment that any task waits for. Neither who
 trains nor who judges can therefore be too late.
 """

@@ -147,7 +147,7 @@ class MinersProcess:
 
     process: asyncio.subprocess.Process
     is_working: bool = False
-    """Whether any of its children trains, answers or does other work."""
+    """Whether a miner trains, answers, does other work of a child, or has a transaction on its way."""
 
     async def listen(self, lines: asyncio.StreamReader) -> None:
         """Keep `is_working` true to what the process says, to its end."""
