@@ -92,7 +92,7 @@ class StrategyBackend(Backend):
 
     async def act(self, step: Step, deadline: Deadline, honestly: Callable[[], Awaitable[None]]) -> None:
         async def work() -> None:
-            with self._workers.at_work():
+            with self._workers.at_work():  # no clock passes the deadline while the transaction is on its way
                 await honestly()
 
         await self._unless_it_crashes(self._strategy.act(step, deadline, work))
